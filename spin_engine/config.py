@@ -52,7 +52,11 @@ class Hyperparameters(Config):
         None, ge=1, le=1024, description="Rank of the LoRA adapter, 16 by default; only for lora."
     )
     resolution: int | None = Field(
-        None, ge=8, le=4096, multiple_of=8, description="Side of the pictures in pixels; null: the model's own."
+        None,
+        ge=8,
+        le=4096,
+        multiple_of=8,
+        description="Side of the pictures in pixels; null: the model's own.",
     )
     weight_decay: float = Field(0.01, ge=0, le=1, description="Decoupled weight decay of AdamW.")
     warmup: float = Field(0.1, ge=0, le=1, description="Share of an iteration's steps that warms up.")
@@ -114,10 +118,14 @@ class SpinHyperparameters(Hyperparameters):
         (2e-5, 2e-5, 5e-8), description=f"Peak learning rate: {EachIteration}."
     )
     beta: Beta | tuple[Beta, ...] = Field(
-        (2000.0, 5000.0, 5000.0), description=f"Weight on mean squared errors inside the sigmoid: {EachIteration}."
+        (2000.0, 5000.0, 5000.0),
+        description=f"Weight on mean squared errors inside the sigmoid: {EachIteration}.",
     )
     sft_steps: int = Field(
-        0, ge=0, le=1_000_000, description="Supervised steps on the same data before the first round of self-play."
+        0,
+        ge=0,
+        le=1_000_000,
+        description="Supervised steps on the same data before the first round of self-play.",
     )
     sft_learning_rate: Learning | None = Field(
         None, description="Peak learning rate of those supervised steps, 1e-5 by default."
@@ -128,7 +136,9 @@ class SpinHyperparameters(Hyperparameters):
         "cached", description="Reference errors computed with the rivals, or by a frozen model in training."
     )
     draws: int | None = Field(
-        None, ge=1, description="Distinct (timestep, noise) draws for each pair; null: a fresh one every visit."
+        None,
+        ge=1,
+        description="Distinct (timestep, noise) draws for each pair; null: a fresh one every visit.",
     )
     safeguard: float | None = Field(
         None, ge=0, le=1, description="mu of Diffusion-SDPO, which tempers the rival's gradient; null: off."
@@ -162,7 +172,9 @@ class SpinHyperparameters(Hyperparameters):
                     "give one value, or one an iteration"
                 )
         if self.sft_learning_rate is not None and not self.sft_steps:
-            raise ValueError("sft_learning_rate has no effect while sft_steps is 0: set sft_steps, or leave it out")
+            raise ValueError(
+                "sft_learning_rate has no effect while sft_steps is 0: set sft_steps, or leave it out"
+            )
         return self
 
     @property

@@ -1,19 +1,42 @@
-"""All tables, so that importing this package fills ``Base.metadata``."""
+"""The tables, one a file; importing this package knows them all."""
 
-from core.models.base import Base
-from core.models.dataset import Dataset, DatasetState
-from core.models.drawing import Drawing, DrawingState
+from core.models.api_key import ApiKey
+from core.models.attempt import Attempt
+from core.models.checkpoint import Checkpoint
+from core.models.columns import Base
+from core.models.dataset import Dataset
+from core.models.drawing import Drawing
+from core.models.event import Event
 from core.models.file import File
-from core.models.job import FINAL_JOB_STATES, Job, JobState
-from core.models.messaging import Idempotency, Outbox, WorkerNode
-from core.models.model import Model, ModelKind
-from core.models.project import ApiKey, Project
-from core.models.record import Checkpoint, Event, Metric, Sample
-from core.models.unit import Unit, UnitKind, UnitState
+from core.models.idempotency import Idempotency
+from core.models.job import Job
+from core.models.metric import Metric
+from core.models.model import Model
+from core.models.outbox import Outbox
+from core.models.project import Project
+from core.models.sample import Sample
+from core.models.states import (
+    JOB_ACTIVE,
+    JOB_ENDED,
+    UNIT_ENDED,
+    DatasetState,
+    DrawingState,
+    JobState,
+    Level,
+    ModelKind,
+    Reason,
+    UnitKind,
+    UnitState,
+)
+from core.models.unit import Unit
+from core.models.worker_node import WorkerNode
 
 __all__ = [
-    "FINAL_JOB_STATES",
+    "JOB_ACTIVE",
+    "JOB_ENDED",
+    "UNIT_ENDED",
     "ApiKey",
+    "Attempt",
     "Base",
     "Checkpoint",
     "Dataset",
@@ -25,11 +48,13 @@ __all__ = [
     "Idempotency",
     "Job",
     "JobState",
+    "Level",
     "Metric",
     "Model",
     "ModelKind",
     "Outbox",
     "Project",
+    "Reason",
     "Sample",
     "Unit",
     "UnitKind",

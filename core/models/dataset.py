@@ -1,41 +1,36 @@
-"""Dataset versions."""
+"""Datasets."""
 
 from datetime import datetime
-from enum import StrEnum
-from typing import Any
 
-from sqlalchemy import ForeignKey, String, UniqueConstraint
+from sqlalchemy import ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from core.models.base import Base, checked
-
-
-class DatasetState(StrEnum):
-    """Where a dataset version stands."""
-
-    VALIDATING = "validating"
-    READY = "ready"
-    FAILED = "failed"
+from core.clock import UtcDateTime, utcnow
+from core.models.columns import Base, Data, Json, checked
+from core.models.states import DatasetState
 
 
 class Dataset(Base):
-    """An immutable, numbered version of a data set, built from one file."""
+    """An immutable, numbered version of pictures with captions.
+
+    ``shards`` and ``pages`` are manifests, ``[{path, key, sha256, size}]``: the tars that the engine reads,
+    and the rows with thumbnails that people read, 100 a file.
+    """
 
     __tablename__ = "dataset"
     __table_args__ = (UniqueConstraint("project_id", "name", "version"),)
 
-    id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    project_id: Mapped[str] = mapped_column(ForeignKey("project.id"))
-    name: Mapped[str] = mapped_column(String(200))
+    id: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("project.id"), index=True)
+    name: Mapped[str]
     version: Mapped[int]
     file_id: Mapped[str] = mapped_column(ForeignKey("file.id"), index=True)
-    state: Mapped[DatasetState] = mapped_column(checked(DatasetState))
+    state: Mapped[DatasetState] = mapped_column(checked(DatasetState), default=DatasetState.validating)
     rows: Mapped[int | None]
-    rejected: Mapped[list[Any]]
-    statistics: Mapped[dict[str, Any]]
-    sha256: Mapped[str | None] = mapped_column(String(64))
-    output: Mapped[dict[str, Any] | None]
-    """Manifest of the canonical shards: {"files": {path: {"key", "sha256", "size"}}}."""
-    failure: Mapped[dict[str, Any] | None]
-    created_at: Mapped[datetime]
-    finished_at: Mapped[datetime | None]
+    rejected: Mapped[list[Data] | None] = mapped_column(Json)
+    statistics: Mapped[Data | None] = mapped_column(Json)
+    sha256: Mapped[str | None]
+    shards: Mapped[list[Data] | None] = mapped_column(Json)
+    pages: Mapped[list[Data] | None] = mapped_column(Json)
+    failure: Mapped[Data | None] = mapped_column(Json)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)

@@ -1,40 +1,33 @@
-"""Pictures asked for through the API."""
+"""Pictures that were asked for."""
 
 from datetime import datetime
-from enum import StrEnum
-from typing import Any
 
-from sqlalchemy import ForeignKey, Index, String
+from sqlalchemy import ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
-from core.models.base import Base, checked
-
-
-class DrawingState(StrEnum):
-    """Where a drawing stands."""
-
-    PENDING = "pending"
-    RUNNING = "running"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
+from core.clock import UtcDateTime, utcnow
+from core.models.columns import Base, Data, Json, checked
+from core.models.states import DrawingState
 
 
 class Drawing(Base):
-    """One request for pictures, drawn by a serve worker under a lease."""
+    """A request for pictures, claimed like a unit: with a lease and a fence."""
 
     __tablename__ = "drawing"
-    __table_args__ = (Index("ix_drawing_claim", "state", "id"),)
+    __table_args__ = (Index(None, "state", "created_at"),)
 
-    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    id: Mapped[str] = mapped_column(primary_key=True)
     project_id: Mapped[str] = mapped_column(ForeignKey("project.id"), index=True)
-    model: Mapped[str] = mapped_column(String(200))
-    request: Mapped[dict[str, Any]]
-    state: Mapped[DrawingState] = mapped_column(checked(DrawingState))
+    model_id: Mapped[str]
+    pipeline: Mapped[str]
+    weights: Mapped[str | None]
+    request: Mapped[Data] = mapped_column(Json)
+    state: Mapped[DrawingState] = mapped_column(checked(DrawingState), default=DrawingState.pending)
     attempt: Mapped[int] = mapped_column(default=0)
     fence: Mapped[int] = mapped_column(default=0)
-    lease_expires_at: Mapped[datetime | None]
-    worker: Mapped[str | None] = mapped_column(String(200))
-    result: Mapped[dict[str, Any] | None]
-    failure: Mapped[dict[str, Any] | None]
-    created_at: Mapped[datetime]
-    finished_at: Mapped[datetime | None]
+    lease_expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    worker: Mapped[str | None]
+    result: Mapped[Data | None] = mapped_column(Json)
+    failure: Mapped[Data | None] = mapped_column(Json)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

@@ -2,22 +2,24 @@
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, ForeignKey, String
+from sqlalchemy import BigInteger, ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column
 
-from core.models.base import Base
+from core.clock import UtcDateTime, utcnow
+from core.models.columns import Base
 
 
 class File(Base):
-    """Bytes in the object store, under ``key``."""
+    """Bytes in the store."""
 
     __tablename__ = "file"
 
-    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    id: Mapped[str] = mapped_column(primary_key=True)
     project_id: Mapped[str] = mapped_column(ForeignKey("project.id"), index=True)
-    filename: Mapped[str] = mapped_column(String(500))
-    purpose: Mapped[str] = mapped_column(String(40))
+    filename: Mapped[str]
+    purpose: Mapped[str]
     bytes: Mapped[int] = mapped_column(BigInteger)
-    sha256: Mapped[str] = mapped_column(String(64))
-    key: Mapped[str] = mapped_column(String(500))
-    created_at: Mapped[datetime]
+    sha256: Mapped[str]
+    key: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
+    deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

@@ -50,7 +50,9 @@ def loss_of(vae: AutoencoderKL, pixels: torch.Tensor, generator: torch.Generator
     drawn = vae.decode(posterior.sample(generator=generator)).sample
     error = drawn - pixels
     edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
-    return error.abs().mean() + error.square().mean() + EDGE_WEIGHT * edges + KL_WEIGHT * posterior.kl().mean()
+    return (
+        error.abs().mean() + error.square().mean() + EDGE_WEIGHT * edges + KL_WEIGHT * posterior.kl().mean()
+    )
 
 
 @torch.no_grad()
@@ -101,7 +103,9 @@ def main() -> None:
             vae.save_pretrained(args.build / "vae")
     vae.register_to_config(scaling_factor=round(1 / latent_std(vae, train), 5))
     vae.save_pretrained(args.build / "vae")
-    print(json.dumps({"held_out_psnr": round(psnr(vae, test), 2), "scaling_factor": vae.config.scaling_factor}))
+    print(
+        json.dumps({"held_out_psnr": round(psnr(vae, test), 2), "scaling_factor": vae.config.scaling_factor})
+    )
 
 
 if __name__ == "__main__":

@@ -148,7 +148,11 @@ def velocity_loss(
 
 
 def save(
-    folder: Path, vae: AutoencoderKL, parts: torch.nn.ModuleDict, tokenizer: CLIPTokenizer, train: DDPMScheduler
+    folder: Path,
+    vae: AutoencoderKL,
+    parts: torch.nn.ModuleDict,
+    tokenizer: CLIPTokenizer,
+    train: DDPMScheduler,
 ) -> None:
     """Write a StableDiffusionPipeline that plain diffusers loads; it samples with DPM-Solver++."""
     StableDiffusionPipeline(
@@ -201,13 +205,18 @@ def main() -> None:
     vae = AutoencoderKL.from_pretrained(args.build / "vae").eval()
     captions = sorted({str(caption) for caption in np.load(args.build / "pictures.npz")["caption"]})
     tokenizer = build_tokenizer(captions, args.build / "tokenizer")
-    live = torch.nn.ModuleDict({"unet": build_unet(tuple(args.widths)), "text_encoder": build_text_encoder(tokenizer)})
+    live = torch.nn.ModuleDict(
+        {"unet": build_unet(tuple(args.widths)), "text_encoder": build_text_encoder(tokenizer)}
+    )
     mean = copy.deepcopy(live).requires_grad_(False)
     sampler, scheduler = load_data(args.build, vae, tokenizer), noise_scheduler()
     print(json.dumps({"parameters": {k: sum(p.numel() for p in m.parameters()) for k, m in live.items()}}))
-    optimizer = torch.optim.AdamW(live.parameters(), lr=args.lr, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+    optimizer = torch.optim.AdamW(
+        live.parameters(), lr=args.lr, betas=(0.9, 0.99), weight_decay=0.01, fused=True
+    )
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min(1, step / 200) * (0.01 + 0.99 * (1 + math.cos(math.pi * step / args.steps)) / 2)
+        optimizer,
+        lambda step: min(1, step / 200) * (0.01 + 0.99 * (1 + math.cos(math.pi * step / args.steps)) / 2),
     )
     generator = torch.Generator().manual_seed(1)
     started, losses = time.monotonic(), []

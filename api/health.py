@@ -1,0 +1,68 @@
+"""Whether the process runs, whether it can work, and what it has measured."""
+
+from collections.abc import Iterable
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse, PlainTextResponse
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from api.deps import PlatformDep
+from core import health
+from core.db import Database, transaction
+
+router = APIRouter(tags=["health"])
+
+
+class PlatformGauges(Collector):
+    """Jobs, units, drawings and workers, counted in the database when somebody asks."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def describe(self) -> Iterable[Metric]:
+        """Name nothing in advance: the registry would ask the database at start otherwise."""
+        return []
+
+    def collect(self) -> Iterable[Metric]:
+        """Count."""
+        with transaction(self.database) as session:
+            gauges = health.gauges(session)
+        families: dict[str, GaugeMetricFamily] = {}
+        for gauge in gauges:
+            family = families.setdefault(
+                gauge.name, GaugeMetricFamily(gauge.name, gauge.text, labels=list(gauge.labels))
+            )
+            family.add_metric(list(gauge.labels.values()), gauge.value)
+        return families.values()
+
+
+def registry_for(database: Database) -> CollectorRegistry:
+    """Return the registry of one app."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(PlatformGauges(database))
+    return registry
+
+
+@router.get("/livez")
+def livez() -> dict[str, str]:
+    """Answer while the process runs."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz")
+def readyz(parts: PlatformDep) -> JSONResponse:
+    """Answer 200 when database, store, queue and a worker are there, else 503 and what is missing."""
+    found = health.check(parts.settings, parts.database, parts.store)
+    ready = all(state == "ok" for state in found.values())
+    return JSONResponse(
+        {"status": "ok" if ready else "not ready", "checks": found}, status_code=200 if ready else 503
+    )
+
+
+@router.get("/metrics", response_class=PlainTextResponse)
+def metrics(parts: PlatformDep) -> PlainTextResponse:
+    """Return the measurements in Prometheus' text format."""
+    return PlainTextResponse(generate_latest(parts.metrics), media_type=CONTENT_TYPE_LATEST)

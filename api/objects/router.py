@@ -1,0 +1,41 @@
+"""The folder store's signed links. Whoever has the link may read that object until it expires."""
+
+import mimetypes
+from pathlib import PurePosixPath
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from fastapi.responses import StreamingResponse
+from pydantic import Field
+
+from api.deps import PlatformDep
+from api.schemas import Input
+from api.streams import object_bytes
+from core.errors import NotFound
+
+router = APIRouter(prefix="/objects", tags=["objects"])
+
+
+class Signed(Input):
+    """What makes a link valid."""
+
+    expires: int = Field(ge=0, description="Unix seconds.")
+    signature: str = Field(max_length=200)
+
+
+@router.get("/{key:path}", response_class=StreamingResponse)
+def read(key: str, parts: PlatformDep, query: Annotated[Signed, Query()]) -> StreamingResponse:
+    """Return an object by its signed link. A link that is wrong or expired says no more than "not found"."""
+    if not parts.store.verify(key, expires=query.expires, signature=query.signature):
+        raise NotFound("this link is not valid, or no longer; ask for a new one", code="link_invalid")
+    found = parts.store.stat(key)
+    if found is None:
+        raise NotFound("what this link led to was deleted", code="object_gone")
+    name = PurePosixPath(key).name
+    return object_bytes(
+        parts.store,
+        key,
+        size=found.size,
+        filename=name,
+        media_type=mimetypes.guess_type(name)[0] or "application/octet-stream",
+    )

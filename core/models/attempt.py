@@ -1,0 +1,23 @@
+"""Attempts at units."""
+
+from datetime import datetime
+
+from sqlalchemy import ForeignKey
+from sqlalchemy.orm import Mapped, mapped_column
+
+from core.clock import UtcDateTime, utcnow
+from core.models.columns import Base
+
+
+class Attempt(Base):
+    """One claim of a unit and how it ended: ``succeeded``, ``preempted``, ``cancelled`` or a reason of failure."""
+
+    __tablename__ = "attempt"
+
+    unit_id: Mapped[str] = mapped_column(ForeignKey("unit.id"), primary_key=True)
+    fence: Mapped[int] = mapped_column(primary_key=True)
+    worker: Mapped[str]
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    outcome: Mapped[str | None]
+    message: Mapped[str | None]

@@ -1,0 +1,86 @@
+"""The words a column may hold."""
+
+from enum import StrEnum
+
+
+class JobState(StrEnum):
+    """Where a job stands."""
+
+    validating_files = "validating_files"
+    queued = "queued"
+    running = "running"
+    paused = "paused"
+    succeeded = "succeeded"
+    failed = "failed"
+    cancelled = "cancelled"
+
+
+class UnitState(StrEnum):
+    """Where a unit stands; ``waiting`` for others, ``pending`` for a worker."""
+
+    waiting = "waiting"
+    pending = "pending"
+    running = "running"
+    succeeded = "succeeded"
+    failed = "failed"
+    cancelled = "cancelled"
+
+
+class UnitKind(StrEnum):
+    """What a unit does."""
+
+    ingest = "ingest"
+    encode = "encode"
+    generate = "generate"
+    train = "train"
+    evaluate = "evaluate"
+    publish = "publish"
+
+
+class DatasetState(StrEnum):
+    """Where a dataset stands."""
+
+    validating = "validating"
+    ready = "ready"
+    failed = "failed"
+
+
+class DrawingState(StrEnum):
+    """Where a request for pictures stands."""
+
+    pending = "pending"
+    running = "running"
+    succeeded = "succeeded"
+    failed = "failed"
+
+
+class ModelKind(StrEnum):
+    """What a model is; checkpoints have no row of their own among the models."""
+
+    base = "base"
+    result = "result"
+    checkpoint = "checkpoint"
+
+
+class Level(StrEnum):
+    """How grave an event is."""
+
+    info = "info"
+    warn = "warn"
+    error = "error"
+
+
+class Reason(StrEnum):
+    """Why an attempt failed."""
+
+    user_error = "user_error"
+    out_of_memory = "out_of_memory"
+    device_lost = "device_lost"
+    worker_lost = "worker_lost"
+    timeout = "timeout"
+    internal = "internal"
+
+
+JOB_ENDED = (JobState.succeeded, JobState.failed, JobState.cancelled)
+JOB_ACTIVE = (JobState.queued, JobState.running)
+UNIT_ENDED = (UnitState.succeeded, UnitState.failed, UnitState.cancelled)

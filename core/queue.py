@@ -1,0 +1,184 @@
+"""The queue carries doorbells: the name of a task and one id. Lost or doubled, they do no harm."""
+
+import fcntl
+import json
+import time
+import uuid
+from pathlib import Path
+from queue import Empty
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import redis
+import structlog
+from celery import Celery
+from kombu.entity import Exchange, Queue
+from kombu.exceptions import KombuError
+from kombu.transport import TRANSPORT_ALIASES, filesystem
+
+from core.errors import Unavailable
+from core.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+RUN_UNIT: Final = "worker.units.ring"
+DRAW: Final = "worker.serve.ring"
+UNITS: Final = "units"
+SERVE: Final = "drawings"
+ROUTES: Final = {RUN_UNIT: {"queue": UNITS}, DRAW: {"queue": SERVE}}
+POLL_SECONDS = 0.2
+TIMEOUT_SECONDS = 3.0
+
+
+class FolderChannel(filesystem.Channel):
+    """kombu's folder of messages, where every file appears whole and is taken by one reader.
+
+    kombu 5.7 opens a message under its final name and then writes it, takes it through the system's
+    temporary folder, and rewrites the table of queues in place: a second process can meet half of each.
+    Remove this class when kombu renames files into place.
+    """
+
+    # kombu names this argument differently in two classes above.
+    def _put(self, queue: str, payload: Any, **_: Any) -> None:  # type: ignore[override]
+        folder = Path(self.data_folder_out)
+        name = f"{time.time_ns() // 1_000_000:015d}_{uuid.uuid4()}"
+        _write_whole(folder / f"{name}.{queue}.msg", payload)
+
+    def _get(self, queue: str, timeout: Any = None) -> Any:  # noqa: ARG002
+        folder = Path(self.data_folder_in)
+        for name in sorted(path.name for path in folder.iterdir()):
+            if name.partition(".")[2] != f"{queue}.msg":
+                continue
+            taken = folder / f".{name}.taken"
+            try:
+                (folder / name).rename(taken)
+            except FileNotFoundError:  # another reader was first
+                continue
+            payload = json.loads(taken.read_bytes())
+            taken.unlink()
+            return payload
+        raise Empty
+
+    def _queue_bind(self, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
+        row = [routing_key or "", pattern or "", queue or ""]
+        file: Path = self._exchange_file(exchange)
+        with file.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            table = [list(known) for known in self.get_table(exchange)]
+            if row not in table:
+                _write_whole(file, [row, *table])
+
+
+class FolderTransport(filesystem.Transport):
+    """``filesystem://`` with the channel above."""
+
+    Channel = FolderChannel
+
+
+TRANSPORT_ALIASES["filesystem"] = "core.queue:FolderTransport"
+
+
+def _write_whole(path: Path, content: Any) -> None:
+    partial = path.with_name(f".{path.name}.{uuid.uuid4()}.part")
+    partial.write_text(json.dumps(content))
+    partial.replace(path)
+
+
+def celery_app(settings: Settings) -> Celery:
+    """Return the Celery application: JSON, no results, messages acknowledged when received, one at a time."""
+    app = Celery("spindle", set_as_current=False)
+    app.conf.update(
+        broker_url="filesystem://" if _is_folder(settings) else settings.broker_url,
+        broker_transport_options=_transport_options(settings),
+        broker_connection_timeout=TIMEOUT_SECONDS,
+        broker_connection_retry_on_startup=True,
+        task_routes=ROUTES,
+        # The default exchange leads to the queue of the routing key's name, and needs no table of bindings.
+        task_queues=[Queue(name, Exchange(""), routing_key=name) for name in (UNITS, SERVE)],
+        task_default_queue=UNITS,
+        task_serializer="json",
+        accept_content=["json"],
+        task_ignore_result=True,
+        task_acks_late=False,
+        worker_prefetch_multiplier=1,
+        worker_enable_remote_control=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        worker_hijack_root_logger=False,
+        worker_send_task_events=False,
+        enable_utc=True,
+    )
+    return app
+
+
+def _is_folder(settings: Settings) -> bool:
+    return settings.broker_url.startswith("filesystem://")
+
+
+def _transport_options(settings: Settings) -> dict[str, Any]:
+    if not _is_folder(settings):
+        return {
+            "socket_connect_timeout": TIMEOUT_SECONDS,
+            "socket_timeout": 30.0,
+            "health_check_interval": 10,
+        }
+    folder = queue_folder(settings)
+    for name in ("messages", "control"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    return {
+        "data_folder_in": str(folder / "messages"),
+        "data_folder_out": str(folder / "messages"),
+        "control_folder": str(folder / "control"),
+        "polling_interval": POLL_SECONDS,
+    }
+
+
+def queue_folder(settings: Settings) -> Path:
+    """Return the folder of a ``filesystem://`` broker."""
+    return Path(settings.broker_url.removeprefix("filesystem://"))
+
+
+class Bell:
+    """Sends doorbells; a queue that does not answer costs a warning, for the relay will ring again."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._app = celery_app(settings)
+
+    def ring(self, task: str, payload: str) -> bool:
+        """Send one message; False when the queue did not take it."""
+        try:
+            self._app.send_task(task, args=[payload], retry=False)
+        except (KombuError, redis.RedisError, OSError) as error:
+            log.warning("doorbell_not_sent", task=task, payload=payload, error=type(error).__name__)
+            return False
+        return True
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._app.close()
+
+
+def check_broker(settings: Settings) -> None:
+    """Make sure that the queue can be used, and that it keeps messages when memory runs short.
+
+    Raises:
+        Unavailable: it does not answer.
+        ValueError: it would throw messages away.
+    """
+    if _is_folder(settings):
+        folder = queue_folder(settings) / "messages"
+        folder.mkdir(parents=True, exist_ok=True)
+        next(folder.iterdir(), None)
+        return
+    try:
+        with redis.Redis.from_url(
+            settings.broker_url, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS
+        ) as client:
+            memory: Any = client.info("memory")
+    except redis.RedisError as error:
+        raise Unavailable(
+            f"the queue does not answer ({type(error).__name__})", code="queue_unavailable"
+        ) from error
+    policy = memory.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        host = urlsplit(settings.broker_url).hostname
+        raise ValueError(f"the Redis at {host} evicts keys ({policy}): set maxmemory-policy noeviction")

@@ -1,0 +1,287 @@
+"""A worker's hold on a unit: taken in one statement, kept by renewing the lease, proven by the fence.
+
+The order of locks is everywhere: job, then unit.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
+from sqlalchemy.orm import Session, aliased
+
+from core.clock import database_now, utcnow
+from core.errors import StaleFence
+from core.events import NewEvent, tell
+from core.models import JOB_ACTIVE, Attempt, Job, JobState, Unit, UnitKind, UnitState
+from core.runs import reaping
+from core.runs.lifecycle import QUIETLY, lock, move, settle
+
+TRIES = 16
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Proof that a worker holds a unit. Every write of the worker carries it."""
+
+    unit_id: str
+    job_id: str | None
+    dataset_id: str | None
+    kind: UnitKind
+    iteration: int
+    shard: int
+    shards: int
+    attempt: int
+    fence: int
+    worker: str
+
+    @property
+    def prefix(self) -> str:
+        """Where this attempt's objects go; no other attempt writes there."""
+        if self.job_id is None:
+            return f"datasets/{self.dataset_id}/{self.fence}"
+        return f"jobs/{self.job_id}/units/{self.unit_id}/{self.fence}"
+
+
+class Wish(StrEnum):
+    """What a running unit should do."""
+
+    go_on = "go_on"
+    pause = "pause"  # write a checkpoint, stop, release(outcome="preempted")
+    cancel = "cancel"  # stop now, release(outcome="cancelled")
+    lost = "lost"  # stop now, write nothing: the unit is no longer ours
+
+
+def claimable(now: datetime | None) -> ColumnElement[bool]:
+    """Return SQL for: a worker may take this unit now (with Job joined from the outside)."""
+    twin = aliased(Unit)
+    being_made = (
+        select(twin.id)
+        .where(
+            twin.content_key == Unit.content_key,
+            twin.state == UnitState.running,
+            twin.lease_expires_at > database_now(now=now),
+        )
+        .exists()
+    )
+    return and_(
+        Unit.state == UnitState.pending,
+        or_(Unit.not_before.is_(None), Unit.not_before <= database_now(now=now)),
+        or_(Unit.job_id.is_(None), _wanted()),
+        or_(Unit.content_key.is_(None), ~being_made),
+    )
+
+
+def _wanted() -> ColumnElement[bool]:
+    return and_(Job.state.in_(JOB_ACTIVE), ~Job.pause_requested, ~Job.cancel_requested)
+
+
+def claim_unit(
+    session: Session,
+    *,
+    worker: str,
+    lease_seconds: float,
+    kinds: Sequence[UnitKind] = tuple(UnitKind),
+    now: datetime | None = None,
+) -> Claim | None:
+    """Take the next unit: that of the highest priority, the oldest job, the earliest in its plan; None when there is none.
+
+    A unit whose content is made already is finished on the way, and one whose lease has expired is requeued.
+
+    Args:
+        session: an open transaction.
+        worker: the claimer's name.
+        lease_seconds: how long it may be silent.
+        kinds: what it can do.
+        now: what the time is taken to be, in place of the database's clock.
+    """
+    statement = (
+        select(Unit.id, Unit.job_id)
+        .outerjoin(Job, Job.id == Unit.job_id)
+        .where(claimable(now), Unit.kind.in_(kinds))
+        .order_by(Unit.priority.desc(), func.coalesce(Unit.job_id, ""), Unit.position, Unit.id)
+        .limit(1)
+    )
+    for _ in range(TRIES):
+        found = session.execute(statement).first()
+        if found is None:
+            if not reaping.reap(session, now=now):
+                return None
+            continue
+        claim = _take(session, found.id, found.job_id, worker=worker, lease_seconds=lease_seconds, now=now)
+        if claim is not None:
+            return claim
+    return None
+
+
+def anything_pending(
+    session: Session, *, kinds: Sequence[UnitKind] = tuple(UnitKind), now: datetime | None = None
+) -> bool:
+    """Tell whether there is a unit of these kinds to claim now."""
+    found = (
+        select(Unit.id)
+        .outerjoin(Job, Job.id == Unit.job_id)
+        .where(claimable(now), Unit.kind.in_(kinds))
+        .limit(1)
+    )
+    return session.scalar(found) is not None
+
+
+def _take(
+    session: Session,
+    unit_id: str,
+    job_id: str | None,
+    *,
+    worker: str,
+    lease_seconds: float,
+    now: datetime | None,
+) -> Claim | None:
+    if job_id is not None:
+        wanted = session.scalar(
+            update(Job)
+            .where(Job.id == job_id, _wanted())
+            .values(event_seq=Job.event_seq)
+            .returning(Job.id)
+            .execution_options(**QUIETLY)
+        )
+        if wanted is None or _made_already(session, unit_id, job_id):
+            return None
+    row: Any = session.execute(
+        update(Unit)
+        .where(Unit.id == unit_id, Unit.state == UnitState.pending)
+        .values(
+            state=UnitState.running,
+            fence=Unit.fence + 1,
+            attempt=Unit.attempt + 1,
+            worker=worker,
+            lease_expires_at=database_now(plus=lease_seconds, now=now),
+            started_at=func.coalesce(Unit.started_at, database_now(now=now)),
+            not_before=None,
+        )
+        .returning(
+            Unit.dataset_id, Unit.kind, Unit.iteration, Unit.shard, Unit.shards, Unit.attempt, Unit.fence
+        )
+        .execution_options(**QUIETLY)
+    ).first()
+    if row is None:
+        return None
+    claim = Claim(
+        unit_id,
+        job_id,
+        row.dataset_id,
+        row.kind,
+        row.iteration,
+        row.shard,
+        row.shards,
+        row.attempt,
+        row.fence,
+        worker,
+    )
+    session.add(Attempt(unit_id=unit_id, fence=claim.fence, worker=worker, started_at=utcnow()))
+    if job_id is not None:
+        _tell_start(session, claim, job_id)
+    return claim
+
+
+def _tell_start(session: Session, claim: Claim, job_id: str) -> None:
+    job = lock(session, job_id)
+    if job.state is JobState.queued:
+        move(
+            session,
+            job,
+            to=JobState.running,
+            come_from=(JobState.queued,),
+            started_at=job.started_at or utcnow(),
+        )
+    tell(
+        session, job_id, [unit_event(claim, "running", f"started by {claim.worker}, attempt {claim.attempt}")]
+    )
+
+
+def unit_event(claim: Claim, state: str, what: str, **data: Any) -> NewEvent:
+    """Return the event of a unit that changes its state."""
+    name = claim.kind.value + (f" {claim.iteration}" if claim.kind is not UnitKind.encode else "")
+    name += f" ({claim.shard + 1} of {claim.shards})" if claim.shards > 1 else ""
+    told = {
+        "unit": claim.unit_id,
+        "kind": claim.kind.value,
+        "iteration": claim.iteration,
+        "shard": claim.shard,
+        "state": state,
+        "attempt": claim.attempt,
+        "fence": claim.fence,
+        "worker": claim.worker,
+    }
+    return NewEvent("unit", f"{name}: {what}.", told | data)
+
+
+def _made_already(session: Session, unit_id: str, job_id: str) -> bool:
+    """Finish a unit whose content another has made; tell whether that was so."""
+    twin = aliased(Unit)
+    output = session.scalar(
+        select(twin.output)
+        .join(Unit, Unit.content_key == twin.content_key)
+        .where(Unit.id == unit_id, twin.state == UnitState.succeeded, twin.id != unit_id)
+        .limit(1)
+    )
+    if output is None:
+        return False
+    finished: Any = session.execute(
+        update(Unit)
+        .where(Unit.id == unit_id, Unit.state == UnitState.pending)
+        .values(state=UnitState.succeeded, output=output, fence=Unit.fence + 1, finished_at=utcnow())
+        .returning(Unit.kind, Unit.iteration, Unit.shard, Unit.shards, Unit.attempt, Unit.fence)
+        .execution_options(**QUIETLY)
+    ).first()
+    if finished is not None:
+        claim = Claim(unit_id, job_id, None, *finished, worker="")
+        tell(session, job_id, [unit_event(claim, "succeeded", "done before for the same data and model")])
+        settle(session, lock(session, job_id))
+    return True
+
+
+def renew(session: Session, claim: Claim, *, lease_seconds: float, now: datetime | None = None) -> bool:
+    """Extend the lease; False when the unit is no longer the claim's, and its work must stop."""
+    kept = session.scalar(
+        update(Unit)
+        .where(Unit.id == claim.unit_id, Unit.fence == claim.fence, Unit.state == UnitState.running)
+        .values(lease_expires_at=database_now(plus=lease_seconds, now=now))
+        .returning(Unit.id)
+        .execution_options(**QUIETLY)
+    )
+    return kept is not None
+
+
+def wish(session: Session, claim: Claim) -> Wish:
+    """Return what is wished of a unit that runs."""
+    row = session.execute(
+        select(Unit.fence, Unit.state, Job.pause_requested, Job.cancel_requested)
+        .outerjoin(Job, Job.id == Unit.job_id)
+        .where(Unit.id == claim.unit_id)
+    ).first()
+    if row is None or row.fence != claim.fence or row.state is not UnitState.running:
+        return Wish.lost
+    if row.cancel_requested:
+        return Wish.cancel
+    return Wish.pause if row.pause_requested else Wish.go_on
+
+
+def hold(session: Session, claim: Claim, **values: Any) -> Job | None:
+    """Lock the claim's job and prove that the unit is still the claim's, changing ``values`` of it.
+
+    Raises:
+        StaleFence: it is not; the caller's transaction must end without a commit.
+    """
+    job = lock(session, claim.job_id) if claim.job_id is not None else None
+    held = session.scalar(
+        update(Unit)
+        .where(Unit.id == claim.unit_id, Unit.fence == claim.fence, Unit.state == UnitState.running)
+        .values(**({"fence": Unit.fence} | values))
+        .returning(Unit.id)
+        .execution_options(**QUIETLY)
+    )
+    if held is None:
+        raise StaleFence(f"{claim.unit_id}: fence {claim.fence} of {claim.worker} is stale")
+    return job

@@ -1,0 +1,212 @@
+"""The states of a job: every change is one UPDATE that names the states it may come from.
+
+Whoever changes units of a job locks the job's row first, by an UPDATE. Two who finish units of one job at
+the same moment therefore go one after the other, and always in the order job, unit.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from core import outbox
+from core.clock import utcnow
+from core.db import settings_of
+from core.events import NewEvent, tell
+from core.ids import new_id
+from core.models import (
+    JOB_ENDED,
+    Attempt,
+    Dataset,
+    DatasetState,
+    Job,
+    JobState,
+    Level,
+    Unit,
+    UnitKind,
+    UnitState,
+)
+from core.planner import Transitions, UnitView, advance, plan_job, shards_of
+from core.queue import RUN_UNIT
+from spin_engine.config import JobConfig
+
+QUIETLY = {"synchronize_session": False}
+LEVELS = {JobState.failed: Level.error, JobState.cancelled: Level.warn}
+
+
+def lock(session: Session, job_id: str) -> Job:
+    """Lock a job's row until the transaction ends, and return it as it is now."""
+    session.execute(
+        update(Job).where(Job.id == job_id).values(event_seq=Job.event_seq).execution_options(**QUIETLY)
+    )
+    return session.scalars(
+        select(Job).where(Job.id == job_id).execution_options(populate_existing=True)
+    ).one()
+
+
+def move(session: Session, job: Job, *, to: JobState, come_from: Sequence[JobState], **values: Any) -> bool:
+    """Change a job's state, tell it, and return whether it was in a state to come from."""
+    moved = session.execute(
+        update(Job)
+        .where(Job.id == job.id, Job.state.in_(come_from))
+        .values(state=to, **values)
+        .returning(Job.id)
+        .execution_options(**QUIETLY)
+    ).first()
+    if moved is None:
+        return False
+    data: dict[str, Any] = {"state": to.value}
+    message = f"The job is {to.value.replace('_', ' ')}."
+    if to is JobState.failed:
+        data["failure"] = values["failure"]
+        message = f"The job failed ({values['failure']['reason']}): {values['failure']['message']}"
+    tell(session, job.id, [NewEvent("state", message, data, LEVELS.get(to, Level.info))])
+    session.refresh(job)
+    return True
+
+
+def end(session: Session, job: Job, *, state: JobState, failure: dict[str, Any] | None = None) -> None:
+    """End a job that has not ended."""
+    open_states = [each for each in JobState if each not in JOB_ENDED]
+    move(
+        session,
+        job,
+        to=state,
+        come_from=open_states,
+        failure=failure,
+        finished_at=utcnow(),
+        pause_requested=False,
+    )
+
+
+def settle(session: Session, job: Job) -> None:
+    """Do what follows from the states of a locked job's units and from what is wished of it."""
+    session.flush()
+    units = list(
+        session.scalars(
+            select(Unit)
+            .where(Unit.job_id == job.id)
+            .order_by(Unit.position)
+            .execution_options(populate_existing=True)
+        )
+    )
+    views = [UnitView(unit.id, unit.kind, unit.state, tuple(unit.needs)) for unit in units]
+    found = advance(views, cancelling=job.cancel_requested)
+    _call_off(session, found.cancel)
+    if found.job is not None:
+        culprit = next((unit for unit in units if unit.id == found.culprit), None)
+        end(session, job, state=found.job, failure=None if culprit is None else failure_of(culprit))
+        return
+    _make_ready(session, found)
+    running = any(unit.state is UnitState.running for unit in units)
+    if job.pause_requested and not running:
+        move(
+            session,
+            job,
+            to=JobState.paused,
+            come_from=(JobState.queued, JobState.running, JobState.validating_files),
+            pause_requested=False,
+        )
+
+
+def failure_of(unit: Unit) -> dict[str, Any]:
+    """Return a failed unit's failure as its job tells it."""
+    return {**(unit.failure or {}), "unit": unit.id, "kind": unit.kind.value, "iteration": unit.iteration}
+
+
+def _make_ready(session: Session, found: Transitions) -> None:
+    if not found.ready:
+        return
+    started = session.scalars(
+        update(Unit)
+        .where(Unit.id.in_(found.ready), Unit.state == UnitState.waiting)
+        .values(state=UnitState.pending)
+        .returning(Unit.id)
+        .execution_options(**QUIETLY)
+    ).all()
+    for unit_id in sorted(started):
+        outbox.enqueue(session, task=RUN_UNIT, payload=unit_id)
+
+
+def _call_off(session: Session, ids: Sequence[str]) -> None:
+    """Cancel units; one that runs loses its fence, so that nothing of it becomes visible any more."""
+    if not ids:
+        return
+    now = utcnow()
+    session.execute(
+        update(Attempt)
+        .where(Attempt.unit_id.in_(ids), Attempt.ended_at.is_(None))
+        .values(ended_at=now, outcome="cancelled")
+        .execution_options(**QUIETLY)
+    )
+    session.execute(
+        update(Unit)
+        .where(Unit.id.in_(ids), Unit.state.in_((UnitState.waiting, UnitState.pending, UnitState.running)))
+        .values(state=UnitState.cancelled, fence=Unit.fence + 1, lease_expires_at=None, finished_at=now)
+        .execution_options(**QUIETLY)
+    )
+
+
+def plan(session: Session, job: Job, *, rows: int) -> None:
+    """Write the units of a job whose dataset has so many rows, and let the first one start."""
+    settings = settings_of(session)
+    config = JobConfig.model_validate(
+        {"model": job.model_id, "training_data": job.dataset_id, "method": job.method, "seed": job.seed}
+    )
+    planned = plan_job(
+        config.method.hyperparameters.iterations,
+        self_play=config.method.type == "spin",
+        shards=shards_of(rows, shard_rows=settings.shard_rows, max_shards=settings.max_shards),
+    )
+    ids = {unit.name: new_id("unit-") for unit in planned}
+    for position, unit in enumerate(planned):
+        session.add(
+            Unit(
+                id=ids[unit.name],
+                job_id=job.id,
+                kind=unit.kind,
+                iteration=unit.iteration,
+                shard=unit.shard,
+                shards=unit.shards,
+                position=position,
+                priority=job.priority,
+                state=UnitState.waiting,
+                needs=[ids[name] for name in unit.needs],
+                content_key=job.content_key if unit.kind is UnitKind.encode else None,
+            )
+        )
+    settle(session, job)
+
+
+def start_if_valid(session: Session, job: Job) -> None:
+    """Plan a locked job once its datasets are ready, or end it when one of them failed."""
+    if job.state is not JobState.validating_files:
+        return
+    ids = [job.dataset_id, *filter(None, [job.validation_dataset_id])]
+    known = select(Dataset).where(Dataset.id.in_(ids)).execution_options(populate_existing=True)
+    datasets = {each.id: each for each in session.scalars(known)}
+    for dataset in datasets.values():
+        if dataset.state is DatasetState.failed:
+            why = (dataset.failure or {}).get("message", "it could not be read")
+            end(
+                session,
+                job,
+                state=JobState.failed,
+                failure={"reason": "user_error", "message": f"dataset {dataset.id}: {why}", "unit": None},
+            )
+            return
+    if all(dataset.state is DatasetState.ready for dataset in datasets.values()):
+        training = datasets[job.dataset_id]
+        assert training.rows is not None
+        assert training.sha256 is not None
+        job.content_key = content_key(job, training.sha256)
+        session.flush()
+        move(session, job, to=JobState.queued, come_from=(JobState.validating_files,))
+        plan(session, job, rows=training.rows)
+
+
+def content_key(job: Job, sha256: str) -> str:
+    """Return what decides the output of a job's ``encode``: the pipeline, the data, the resolution, the project."""
+    hyperparameters = job.method[job.method["type"]]["hyperparameters"]
+    return f"encode:{job.project_id}:{job.pipeline_digest}:{sha256}:{hyperparameters.get('resolution')}"

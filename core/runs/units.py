@@ -1,0 +1,99 @@
+"""How a claimed unit ends: done, failed, or given back. Each is refused when the claim is stale."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from core import datasets, outbox, registry
+from core.clock import utcnow
+from core.events import NewEvent, tell
+from core.models import Job, Reason, Unit, UnitKind, UnitState
+from core.queue import RUN_UNIT
+from core.runs.claims import Claim, hold, unit_event
+from core.runs.lifecycle import settle
+from core.runs.reaping import close_attempt, lose
+
+
+def succeed_unit(session: Session, claim: Claim, *, output: dict[str, Any]) -> None:
+    """Finish a unit, publish what it made, and let the next ones start.
+
+    Args:
+        session: an open transaction. claim: what ``claim_unit`` gave. output: for units of jobs ``{"files":
+            [{path, key, sha256, size}, ...]}``, the manifest of the unit's ``out`` folder; for ``ingest``
+            what ``core.ingest`` returned, with ``key`` in each file of ``shards`` and ``pages``.
+
+    Raises:
+        StaleFence: the claim is lost; nothing may be committed.
+    """
+    job = hold(
+        session,
+        claim,
+        state=UnitState.succeeded,
+        output=output,
+        failure=None,
+        lease_expires_at=None,
+        finished_at=utcnow(),
+    )
+    close_attempt(session, claim.unit_id, claim.fence, outcome="succeeded")
+    if job is None:
+        assert claim.dataset_id is not None
+        datasets.complete_dataset(session, dataset_id=claim.dataset_id, output=output)
+        return
+    assert output["files"], "a unit of a job has an output"
+    tell(session, job.id, [unit_event(claim, "succeeded", "done")])
+    if claim.kind is UnitKind.train:
+        told = {"iteration": claim.iteration, "unit": claim.unit_id}
+        tell(session, job.id, [NewEvent("iteration", f"Iteration {claim.iteration} is trained.", told)])
+    if claim.kind is UnitKind.publish:
+        _publish(session, job, claim, output)
+    settle(session, job)
+
+
+def _publish(session: Session, job: Job, claim: Claim, output: dict[str, Any]) -> None:
+    model = registry.publish(session, job=job, unit_id=claim.unit_id, output=output)
+    job.result_model_id = model.id
+    session.flush()
+    tell(session, job.id, [NewEvent("model", f"The model {model.id} is published.", {"model": model.id})])
+
+
+def fail_unit(
+    session: Session, claim: Claim, *, reason: Reason | str, message: str, now: datetime | None = None
+) -> None:
+    """End an attempt that failed: the unit is tried again after a while, or given up.
+
+    Raises:
+        StaleFence: the claim is lost; nothing may be committed.
+    """
+    job = hold(session, claim)
+    lose(session, job, claim.unit_id, reason=Reason(reason), message=message, now=now)
+
+
+def release_unit(session: Session, claim: Claim, *, cancelled: bool = False) -> None:
+    """Give a unit back unharmed: the worker stops, or a wish of the user was carried out. It costs no attempt.
+
+    Args:
+        session: an open transaction.
+        claim: what ``claim_unit`` gave.
+        cancelled: the wish was to cancel; the unit ends.
+
+    Raises:
+        StaleFence: the claim is lost; nothing may be committed.
+    """
+    state = UnitState.cancelled if cancelled else UnitState.pending
+    job = hold(
+        session,
+        claim,
+        state=state,
+        worker=None,
+        lease_expires_at=None,
+        attempt=Unit.attempt - (0 if cancelled else 1),
+        finished_at=utcnow() if cancelled else None,
+    )
+    outcome = "cancelled" if cancelled else "preempted"
+    close_attempt(session, claim.unit_id, claim.fence, outcome=outcome)
+    if job is not None:
+        tell(session, job.id, [unit_event(claim, state.value, f"stopped, {outcome}")])
+        settle(session, job)
+    if not cancelled:
+        outbox.enqueue(session, task=RUN_UNIT, payload=claim.unit_id)

@@ -1,0 +1,189 @@
+"""Jobs as people see them: what their units tell, and what they left behind. Reading only."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from core.clock import utcnow
+from core.errors import NotFound
+from core.models import JOB_ENDED, Checkpoint, Event, Job, JobState, Metric, Sample, Unit, UnitKind
+from core.paging import Page, page
+from core.runs.estimate import seconds_left
+from core.runs.jobs import METHOD, get_job
+from core.runs.records import EVALUATION_STEP
+
+EVAL = "eval/"
+
+
+@dataclass(frozen=True)
+class JobDetails:
+    """What is found out about a job beside its row.
+
+    Attributes:
+        iterations: one an iteration, -1 being the base model: state, step, of, objective, evaluation.
+        attempts: one a unit in the order of the plan: what it does, its state, times, progress, failure.
+        queue_position: 1 for the job that is started next; None unless it is queued.
+        estimate: ``{"seconds_left", "finish"}`` as far as it can be told.
+    """
+
+    iterations: list[dict[str, Any]]
+    attempts: list[dict[str, Any]]
+    queue_position: int | None
+    estimate: dict[str, Any] | None
+
+
+def describe_jobs(
+    session: Session, jobs: Sequence[Job], *, now: datetime | None = None
+) -> dict[str, JobDetails]:
+    """Return the details of each job by its id, in three queries however many jobs there are."""
+    ids = [job.id for job in jobs]
+    units: dict[str | None, list[Unit]] = defaultdict(list)
+    newest = select(Unit).where(Unit.job_id.in_(ids)).order_by(Unit.position)
+    for unit in session.scalars(newest.execution_options(populate_existing=True)):
+        units[unit.job_id].append(unit)
+    measured: dict[tuple[str, int], dict[str, float]] = defaultdict(dict)
+    evaluated = select(Metric).where(
+        Metric.job_id.in_(ids), Metric.step == EVALUATION_STEP, Metric.name.startswith(EVAL, autoescape=True)
+    )
+    for metric in session.scalars(evaluated):
+        measured[metric.job_id, metric.iteration][metric.name.removeprefix(EVAL)] = metric.value
+    queued = select(Job.id).where(Job.state == JobState.queued).order_by(Job.priority.desc(), Job.id)
+    place = {job_id: index for index, job_id in enumerate(session.scalars(queued), start=1)}
+    return {
+        job.id: JobDetails(
+            iterations=[
+                _iteration(job, unit, measured.get((job.id, unit.iteration)))
+                for unit in units[job.id]
+                if unit.kind is UnitKind.evaluate
+            ],
+            attempts=[_attempt(unit) for unit in units[job.id]],
+            queue_position=place.get(job.id),
+            estimate=_estimate(job, units[job.id], now or utcnow()),
+        )
+        for job in jobs
+    }
+
+
+def _iteration(job: Job, evaluate: Unit, evaluation: dict[str, float] | None) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "iteration": evaluate.iteration,
+        "evaluate": evaluate.state.value,
+        "evaluation": evaluation,
+    }
+    if evaluate.iteration >= 0:
+        plan = METHOD.validate_python(job.method).hyperparameters.for_iteration(evaluate.iteration)
+        told |= {"objective": plan.objective, "steps": plan.steps}
+    return told
+
+
+def _attempt(unit: Unit) -> dict[str, Any]:
+    return {
+        "unit": unit.id,
+        "kind": unit.kind.value,
+        "iteration": unit.iteration,
+        "shard": unit.shard,
+        "shards": unit.shards,
+        "attempt": unit.attempt,
+        "state": unit.state.value,
+        "started_at": unit.started_at and unit.started_at.timestamp(),
+        "finished_at": unit.finished_at and unit.finished_at.timestamp(),
+        "progress": unit.progress,
+        "failure": unit.failure,
+    }
+
+
+def _estimate(job: Job, units: list[Unit], now: datetime) -> dict[str, Any] | None:
+    if job.state in JOB_ENDED or job.state is JobState.paused:
+        return None
+    left = seconds_left(units, METHOD.validate_python(job.method).hyperparameters)
+    if left is None:
+        return None
+    return {"seconds_left": round(left, 1), "finish": int((now + timedelta(seconds=left)).timestamp())}
+
+
+def has_ended(session: Session, *, job_id: str) -> bool:
+    """Tell whether a job has ended, and so has told all its events."""
+    return session.scalar(select(Job.state).where(Job.id == job_id)) in JOB_ENDED
+
+
+def list_events(
+    session: Session, *, project_id: str, job_id: str, after: str | None = None, limit: int = 20
+) -> Page[Event]:
+    """List a job's events, newest first, after the event with the id ``after``."""
+    get_job(session, project_id=project_id, job_id=job_id)
+    seq = None if after is None else event_seq(session, job_id=job_id, event_id=after)
+    return page(session, select(Event).where(Event.job_id == job_id), by=Event.seq, after=seq, limit=limit)
+
+
+def event_seq(session: Session, *, job_id: str, event_id: str) -> int:
+    """Return the number of a job's event."""
+    seq = session.scalar(select(Event.seq).where(Event.job_id == job_id, Event.id == event_id))
+    if seq is None:
+        raise NotFound(f"{job_id} has no event {event_id}", param="after", code="event_not_found")
+    return seq
+
+
+def events_after(session: Session, *, job_id: str, seq: int, limit: int) -> list[Event]:
+    """Return a job's events after the one with this number, oldest first."""
+    statement = select(Event).where(Event.job_id == job_id, Event.seq > seq)
+    return list(session.scalars(statement.order_by(Event.seq).limit(limit)))
+
+
+def list_metrics(
+    session: Session,
+    *,
+    project_id: str,
+    job_id: str,
+    names: Sequence[str] | None = None,
+    after: int | None = None,
+    limit: int = 1000,
+) -> Page[Metric]:
+    """List a job's numbers in the order in which they were measured, after the one whose ``seq`` is ``after``."""
+    get_job(session, project_id=project_id, job_id=job_id)
+    statement = select(Metric).where(Metric.job_id == job_id, Metric.seq > (after or 0))
+    if names is not None:
+        statement = statement.where(Metric.name.in_(names))
+    rows = list(session.scalars(statement.order_by(Metric.seq).limit(limit + 1)))
+    return Page(rows[:limit], len(rows) > limit)
+
+
+def list_samples(
+    session: Session, *, project_id: str, job_id: str, iteration: int | None = None
+) -> list[Sample]:
+    """Return a job's previews by iteration, -1 being the base model, and then by prompt."""
+    get_job(session, project_id=project_id, job_id=job_id)
+    statement = select(Sample).where(Sample.job_id == job_id).order_by(Sample.iteration, Sample.index)
+    if iteration is not None:
+        statement = statement.where(Sample.iteration == iteration)
+    return list(session.scalars(statement))
+
+
+def list_checkpoints(
+    session: Session, *, project_id: str, job_id: str, after: str | None = None, limit: int = 20
+) -> Page[Checkpoint]:
+    """List a job's checkpoints, newest first."""
+    get_job(session, project_id=project_id, job_id=job_id)
+    return page(
+        session,
+        select(Checkpoint).where(Checkpoint.job_id == job_id),
+        by=Checkpoint.id,
+        after=after,
+        limit=limit,
+    )
+
+
+def get_checkpoint(session: Session, *, project_id: str, checkpoint_id: str) -> Checkpoint:
+    """Return a checkpoint; NotFound in another project."""
+    found = session.scalar(
+        select(Checkpoint)
+        .join(Job, Job.id == Checkpoint.job_id)
+        .where(Checkpoint.id == checkpoint_id, Job.project_id == project_id)
+    )
+    if found is None:
+        raise NotFound(f"there is no checkpoint {checkpoint_id} in this project", code="checkpoint_not_found")
+    return found

@@ -1,0 +1,123 @@
+"""``python -m spin_engine``: a whole job, one work unit, or the warm drawing process."""
+
+import argparse
+import json
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import TextIO
+
+from spin_engine.runtime import prepare_environment
+from spin_engine.unit_spec import TEMPORARY_FAILURE, UnitSpec
+
+EPILOG = """\
+python -m spin_engine CONFIG.yaml --out DIR    a whole job; the same command again goes on where it stopped
+python -m spin_engine unit SPEC.json           one work unit; JSON lines on stdout
+python -m spin_engine serve                    draw pictures: a JSON request a line in, a JSON answer a line
+out
+
+exit codes: 0 done; 75 stopped by SIGTERM or Ctrl-C, run it again; 65 a mistake in the config or the data;
+71 out of memory; 70 a crash
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return the exit code."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if given[:1] == ["unit"]:
+        parser = argparse.ArgumentParser("python -m spin_engine unit", description="Run one work unit.")
+        parser.add_argument("spec", type=Path, help="JSON file of a UnitSpec (see spin_engine/unit_spec.py)")
+        return _unit(parser.parse_args(given[1:]).spec)
+    if given[:1] == ["serve"]:
+        return _serve()
+    parser = argparse.ArgumentParser(
+        "python -m spin_engine",
+        description="Fine-tune a text-to-image model by self-play (SPIN-Diffusion) or supervision.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("config", type=Path, help="the job, as YAML (see configs/)")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder of the job and its model"
+    )
+    parsed = parser.parse_args(given)
+    return _job(parsed.config, parsed.out)
+
+
+def _job(path: Path, out: Path) -> int:
+    """Run a whole job for a person: a progress bar, and sentences on stderr."""
+    prepare_environment()
+    from spin_engine.job import read_job, run_job  # noqa: PLC0415  # imports torch, after its settings
+    from spin_engine.reporter import Terminal  # noqa: PLC0415
+    from spin_engine.stopping import Stop, Stopped  # noqa: PLC0415
+    from spin_engine.unit import EXIT_CODES, reason_of  # noqa: PLC0415
+
+    stop = Stop()
+    stop.listen(signal.SIGTERM, signal.SIGINT)
+    terminal = None
+    try:
+        job = read_job(path)
+        out.mkdir(parents=True, exist_ok=True)
+        terminal = Terminal(out)
+        model = run_job(job, out, terminal, stop)
+    except Stopped:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        return TEMPORARY_FAILURE
+    except (ValueError, OSError, MemoryError, RuntimeError) as error:
+        reason = reason_of(error)
+        if reason == "internal":
+            raise
+        print(f"{reason.replace('_', ' ')}: {error}", file=sys.stderr)
+        return EXIT_CODES[reason]
+    finally:
+        if terminal is not None:
+            terminal.close()
+    print(model)
+    return 0
+
+
+def _unit(path: Path) -> int:
+    """Run one work unit for a program: JSON lines on stdout, everything else on stderr."""
+    prepare_environment()
+    lines = _own_stdout()
+    from spin_engine.reporter import JsonLines  # noqa: PLC0415  # imports torch, after its settings
+    from spin_engine.stopping import Stop, Stopped  # noqa: PLC0415
+    from spin_engine.unit import EXIT_CODES, reason_of, run_unit  # noqa: PLC0415
+
+    stop = Stop()
+    stop.listen(signal.SIGTERM)
+    reporter = JsonLines(lines)
+    try:
+        run_unit(UnitSpec.model_validate(json.loads(path.read_text())), reporter, stop)
+    except Stopped:
+        return TEMPORARY_FAILURE
+    except Exception as error:  # noqa: BLE001  # told with its reason, never passed over
+        traceback.print_exc()
+        reason = reason_of(error)
+        reporter.send({"type": "error", "reason": reason, "message": f"{error}" or type(error).__name__})
+        return EXIT_CODES[reason]
+    reporter.send({"type": "done"})
+    return 0
+
+
+def _serve() -> int:
+    """Run the warm drawing process: answers on stdout, everything else on stderr."""
+    prepare_environment()
+    answers = _own_stdout()
+    from spin_engine.serve import serve  # noqa: PLC0415  # imports torch, after its settings
+
+    serve(sys.stdin, answers)
+    return 0
+
+
+def _own_stdout() -> TextIO:
+    """Return stdout for us alone; whatever a library prints goes to stderr from now on."""
+    own = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    return own
+
+
+if __name__ == "__main__":
+    sys.exit(main())

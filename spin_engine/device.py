@@ -1,0 +1,24 @@
+"""Where the engine computes, and how: the same input gives the same bits on the same device."""
+
+import diffusers.utils.logging
+import torch
+import transformers.utils.logging
+from accelerate import Accelerator
+
+
+def accelerator() -> Accelerator:
+    """Return accelerate's view of device, precision and processes, with deterministic kernels.
+
+    Precision is what ``accelerate launch`` or ACCELERATE_MIXED_PRECISION asks for: full by default, or bf16.
+    """
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
+    torch.use_deterministic_algorithms(mode=True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # set by the module
+    torch.backends.cudnn.benchmark = False
+    made = Accelerator()
+    if made.mixed_precision not in ("no", "bf16"):
+        raise ValueError(
+            f"mixed precision {made.mixed_precision}: its loss scale is no part of a checkpoint; use bf16"
+        )
+    return made

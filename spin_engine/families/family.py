@@ -1,0 +1,48 @@
+"""What the engine asks of one kind of pipeline. Everything that differs between kinds stays behind this."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from spin_engine.diffusion import NoiseSchedule
+
+Condition = dict[str, Tensor]
+"""A batch of encoded captions: named tensors, each with the batch as its first axis."""
+
+
+class Family(Protocol):
+    """A loaded pipeline: its parts are loaded when they are first used, in float32."""
+
+    device: torch.device
+    denoiser: Any
+    """The network that training changes: a torch module, or its wrapped self in several processes."""
+
+    @property
+    def schedule(self) -> NoiseSchedule:
+        """The noise schedule and the prediction type the denoiser was trained with."""
+
+    @property
+    def solver_settings(self) -> Mapping[str, Any]:
+        """The pipeline's scheduler config, for the sampler's solver."""
+
+    @property
+    def resolution(self) -> int:
+        """The native side of a picture in pixels."""
+
+    def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
+        """Return (C, H, W) of the latents of a picture; ValueError if it does not fit the grid."""
+
+    def encode_text(self, captions: Sequence[str]) -> Condition:
+        """Return the encoded captions; the negative prompt and the empty caption go the same way."""
+
+    def encode_images(self, pixels: Tensor) -> Tensor:
+        """Return latents (B, C, h, w) of pixels (B, 3, H, W) in -1..1; the same for the same pixels."""
+
+    def decode(self, latents: Tensor) -> list[Image.Image]:
+        """Return the pictures of latents (B, C, h, w)."""
+
+    def predict(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        """Return the denoiser's answer (B, C, h, w) for x_t (B, C, h, w) at t, int64 (B,)."""

@@ -1,0 +1,18 @@
+"""``encode``: a data set becomes latents and text states, once for all jobs that use both."""
+
+from spin_engine import latents
+from spin_engine.data import rows
+from spin_engine.device import accelerator
+from spin_engine.families.loader import load
+from spin_engine.reporter import Progress, Reporter
+from spin_engine.stopping import Stop
+from spin_engine.unit_spec import UnitSpec
+
+
+def run(spec: UnitSpec, reporter: Reporter, stop: Stop) -> None:
+    """Read ``base`` and ``data``; write the format of ``latents`` into ``out``."""
+    family = load(spec.inputs["base"], None, accelerator().device)
+    data = spec.inputs["data"]
+    progress = Progress(reporter, "encode", sum(1 for _ in rows(data)))
+    side = spec.method.hyperparameters.resolution or family.resolution
+    latents.encode(family, rows(data), spec.out, side=side, progress=progress, stop=stop)

@@ -1,0 +1,50 @@
+"""``publish``: base and weights become one pipeline folder that plain diffusers loads."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from spin_engine import weights as weights_folder
+from spin_engine.device import accelerator
+from spin_engine.families.loader import load
+from spin_engine.reporter import Progress, Reporter
+from spin_engine.stopping import Stop
+from spin_engine.unit_spec import UnitSpec
+
+PICKLED = frozenset({".bin", ".ckpt", ".pt", ".pth", ".pkl", ".msgpack"})
+
+
+def run(spec: UnitSpec, reporter: Reporter, stop: Stop) -> None:
+    """Read ``base`` and ``weights``; write ``model/`` into ``out``.
+
+    The denoiser holds the merged weights; an adapter lies beside as ``pytorch_lora_weights.safetensors`` too.
+    The rest is copied from the base, ``spindle/`` included, except what is pickled and single-file copies of
+    the whole pipeline.
+    """
+    stop.check()
+    base, weights = spec.inputs["base"], spec.inputs["weights"]
+    model = spec.out / "model"
+    progress = Progress(reporter, "publish", 2)
+    shutil.rmtree(model, ignore_errors=True)
+    shutil.copytree(base, model, ignore=_left_out(base))
+    progress.advance()
+    denoiser = load(base, weights, accelerator().device).denoiser
+    weights_folder.merge_adapter(denoiser)
+    denoiser.save_pretrained(model / "unet", safe_serialization=True)
+    if weights_folder.kind_of(weights) == "lora":
+        shutil.copyfile(weights / weights_folder.ADAPTER_FILE, model / weights_folder.ADAPTER_FILE)
+    progress.advance()
+
+
+def _left_out(base: Path) -> Callable[[str, list[str]], set[str]]:
+    """Return a filter for ``shutil.copytree``: the denoiser, pickles, and weights at the top of the base."""
+
+    def ignore(folder: str, names: list[str]) -> set[str]:
+        found = {name for name in names if Path(name).suffix in PICKLED}
+        if Path(folder) == base:
+            found |= {
+                name for name in names if name in ("unet", ".git", ".cache") or name.endswith(".safetensors")
+            }
+        return found
+
+    return ignore

@@ -1,0 +1,53 @@
+"""One work unit in this process: run its stage, and tell failures apart."""
+
+import functools
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+
+from spin_engine.reporter import Reporter
+from spin_engine.stages import encode, evaluate, generate, publish, train
+from spin_engine.stopping import Stop
+from spin_engine.unit_spec import CRASH, DATA_ERROR, OUT_OF_MEMORY, Kind, UnitSpec
+
+Reason = Literal["user_error", "out_of_memory", "device_lost", "internal"]
+EXIT_CODES: dict[Reason, int] = {
+    "user_error": DATA_ERROR,
+    "out_of_memory": OUT_OF_MEMORY,
+    "device_lost": CRASH,
+    "internal": CRASH,
+}
+
+
+def run_unit(spec: UnitSpec, reporter: Reporter, stop: Stop, *, keep: int | None = None) -> None:
+    """Run a unit: folders in, ``spec.out`` out.
+
+    Args:
+        spec: what to do.
+        reporter: hears of it.
+        stop: ends it early where it can be taken up again.
+        keep: how many training checkpoints stay; None: all.
+
+    Raises:
+        Stopped: it was asked to stop.
+        ValueError: the user's mistake.
+    """
+    stages: dict[Kind, Callable[[UnitSpec, Reporter, Stop], None]] = {
+        "encode": encode.run,
+        "generate": generate.run,
+        "train": functools.partial(train.run, keep=keep),
+        "evaluate": evaluate.run,
+        "publish": publish.run,
+    }
+    spec.out.mkdir(parents=True, exist_ok=True)
+    stages[spec.kind](spec, reporter, stop)
+
+
+def reason_of(error: BaseException) -> Reason:
+    """Return why a unit failed."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+        return "out_of_memory"
+    if isinstance(error, torch.AcceleratorError) or "CUDA error" in str(error) or "NCCL error" in str(error):
+        return "device_lost"
+    return "user_error" if isinstance(error, ValueError) else "internal"

@@ -1,0 +1,65 @@
+"""One work unit as its caller describes it: a folder goes in, a folder comes out. Torch-free."""
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from spin_engine.config import Config, Method
+
+Kind = Literal["encode", "generate", "train", "evaluate", "publish"]
+
+EVALUATE_BASE = -1
+"""The iteration of an evaluation of the base model itself."""
+
+NEEDED: dict[Kind, frozenset[str]] = {
+    "encode": frozenset({"base", "data"}),
+    "generate": frozenset({"base", "encoded"}),
+    "train": frozenset({"base", "encoded"}),
+    "evaluate": frozenset({"base", "data"}),
+    "publish": frozenset({"base", "weights"}),
+}
+OPTIONAL: dict[Kind, frozenset[str]] = {
+    "encode": frozenset({"validation"}),
+    "generate": frozenset({"weights"}),
+    "train": frozenset({"weights", "rivals"}),
+    "evaluate": frozenset({"weights", "encoded", "validation"}),
+    "publish": frozenset(),
+}
+
+DONE, TEMPORARY_FAILURE, DATA_ERROR, OUT_OF_MEMORY, CRASH = 0, 75, 65, 71, 70
+"""Exit codes: done; stopped with a checkpoint, run again; the user's mistake; too little memory; the rest."""
+
+
+class UnitSpec(Config):
+    """What ``python -m spin_engine unit SPEC.json`` does."""
+
+    kind: Kind
+    method: Method
+    seed: int = Field(ge=0, lt=2**31, description="The job's seed.")
+    iteration: int = Field(
+        0, ge=EVALUATE_BASE, description="0: the supervised start; -1: the base (evaluate)."
+    )
+    shard: int = Field(0, ge=0, description="Which part of the pairs to generate, from 0.")
+    shards: int = Field(1, ge=1, description="In how many parts the pairs are generated.")
+    inputs: dict[str, Path] = Field(description="Folders by name; they are only read.")
+    out: Path = Field(description="Folder whose content is the output once the unit has succeeded.")
+    resume: Path | None = Field(None, description="train: the checkpoint folder to go on from.")
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> Self:
+        """Refuse inputs that are missing or that the kind does not read, and values it would ignore."""
+        given = frozenset(self.inputs)
+        if missing := NEEDED[self.kind] - given:
+            raise ValueError(f"{self.kind} needs the inputs {sorted(missing)}")
+        if unknown := given - NEEDED[self.kind] - OPTIONAL[self.kind]:
+            raise ValueError(f"{self.kind} does not read the inputs {sorted(unknown)}")
+        if self.shard >= self.shards:
+            raise ValueError(f"shard {self.shard} of {self.shards}: shards count from 0")
+        if self.shards > 1 and self.kind != "generate":
+            raise ValueError(f"{self.kind} is one unit: shards is for generate")
+        if self.resume is not None and self.kind != "train":
+            raise ValueError("resume is for train")
+        if self.iteration == EVALUATE_BASE and self.kind in ("generate", "train"):
+            raise ValueError(f"{self.kind} has no iteration {EVALUATE_BASE}")
+        return self

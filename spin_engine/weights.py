@@ -1,0 +1,96 @@
+"""The weights folder: what training changed, and nothing else.
+
+``full``: ``unet/`` as diffusers saves it. ``lora``: ``pytorch_lora_weights.safetensors`` in diffusers'
+format, relative to the base. ``weights.json`` names the kind, where the weights come from and the sha256 of
+each file.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from diffusers import StableDiffusionPipeline
+from diffusers.utils.state_dict_utils import convert_state_dict_to_diffusers
+from peft import LoraConfig
+from peft.utils import get_peft_model_state_dict
+
+from spin_engine.diffusion import derive_seed
+from spin_engine.files import sha256_of
+
+Kind = Literal["full", "lora"]
+ADAPTER = "spindle"
+ADAPTER_FILE = "pytorch_lora_weights.safetensors"
+LORA_TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
+
+
+def kind_of(weights: Path) -> Kind:
+    """Return the kind of a weights folder; ValueError if it is none."""
+    if (weights / ADAPTER_FILE).is_file():
+        return "lora"
+    if (weights / "unet").is_dir():
+        return "full"
+    raise ValueError(f"{weights} holds neither unet/ nor {ADAPTER_FILE}")
+
+
+def denoiser_source(base: Path, weights: Path | None) -> Path:
+    """Return the folder whose ``unet/`` is to be loaded: the weights' own, or the base's under an adapter."""
+    return weights if weights is not None and kind_of(weights) == "full" else base
+
+
+def add_adapter(denoiser: Any, *, rank: int, seed: int) -> None:
+    """Put a fresh LoRA adapter beside the attention projections; it changes nothing until it is trained."""
+    with torch.random.fork_rng():
+        torch.manual_seed(derive_seed(seed, "adapter"))
+        settings = LoraConfig(
+            r=rank, lora_alpha=rank, init_lora_weights="gaussian", target_modules=list(LORA_TARGETS)
+        )
+        denoiser.add_adapter(settings, adapter_name=ADAPTER)
+
+
+def attach_adapter(denoiser: Any, weights: Path) -> None:
+    """Put the adapter of a ``lora`` weights folder beside the base's weights; nothing to do for ``full``."""
+    if kind_of(weights) == "lora":
+        denoiser.load_lora_adapter(
+            str(weights),
+            weight_name=ADAPTER_FILE,
+            prefix="unet",
+            adapter_name=ADAPTER,
+            use_safetensors=True,
+            local_files_only=True,
+        )
+
+
+def adapter_rank(denoiser: Any) -> int | None:
+    """Return the rank of the adapter in place, or None."""
+    settings = getattr(denoiser, "peft_config", {}).get(ADAPTER)
+    return None if settings is None else int(settings.r)
+
+
+def merge_adapter(denoiser: Any) -> None:
+    """Add the adapter, if there is one, to the weights it stands beside, and take it away."""
+    if adapter_rank(denoiser) is not None:
+        denoiser.fuse_lora(adapter_names=[ADAPTER])
+        denoiser.unload_lora()
+
+
+def save(denoiser: Any, folder: Path, *, kind: Kind, about: dict[str, Any]) -> None:
+    """Write a weights folder.
+
+    Args:
+        denoiser: with an adapter for ``lora``, without for ``full``.
+        folder: made if it is not there.
+        kind: what to write.
+        about: more keys for ``weights.json``.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if kind == "lora":
+        layers = convert_state_dict_to_diffusers(get_peft_model_state_dict(denoiser, adapter_name=ADAPTER))
+        StableDiffusionPipeline.save_lora_weights(folder, unet_lora_layers=layers)
+    else:
+        denoiser.save_pretrained(folder / "unet", safe_serialization=True)
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "weights.json")
+    listed = {str(path.relative_to(folder)): sha256_of(path) for path in files}
+    (folder / "weights.json").write_text(
+        json.dumps({"kind": kind, **about, "sha256": listed}, indent=2) + "\n"
+    )

@@ -1,0 +1,253 @@
+"""``spindle jobs``."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from spindle.cli.terminal import (
+    AsJson,
+    Limit,
+    State,
+    connect,
+    duration,
+    err,
+    examples,
+    out,
+    plain_errors,
+    show_json,
+    show_pairs,
+    show_table,
+    status,
+    when,
+)
+from spindle.errors import JobFailedError, SpindleError
+
+if TYPE_CHECKING:
+    from spindle.client import Spindle
+    from spindle.results import Job
+
+app = typer.Typer(help="Fine-tuning jobs.", no_args_is_help=True)
+Id = Annotated[str, typer.Argument(metavar="JOB", help="Id of a job.")]
+
+
+def settings(pairs: list[str]) -> dict[str, Any]:
+    """Read ``NAME=VALUE`` pairs; a value is JSON where it reads as such, else text.
+
+    Raises:
+        SpindleError: a pair without a name or an equals sign, or a name given twice.
+    """
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not name or not equals:
+            raise SpindleError(f"--set takes NAME=VALUE, such as --set n_iterations=2; not {pair!r}.")
+        if name in found:
+            raise SpindleError(f"--set {name} is given twice.")
+        try:
+            found[name] = json.loads(value)
+        except json.JSONDecodeError:
+            found[name] = value
+    return found
+
+
+@app.command(
+    epilog=examples(
+        "spindle jobs create starter pictures.zip --follow",
+        "spindle jobs create starter pictures.zip --method spin --set n_iterations=2 --seed 1",
+        "spindle jobs create starter ds-01J... --method sft --set steps=400 --set learning_rate=1e-4",
+        "spindle jobs create ftckpt-01J... more.zip --set 'steps=[50, 200]' --set n_iterations=2",
+    )
+)
+@plain_errors
+def create(
+    model: Annotated[
+        str, typer.Argument(help="Model to start from: a base model, a result or a checkpoint.")
+    ],
+    data: Annotated[
+        str, typer.Argument(help="An archive on this machine, or the id of a dataset or a file.")
+    ],
+    method: Annotated[str, typer.Option(help="spin (self-play) or sft (supervised).")] = "spin",
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="A hyperparameter that differs from the model's recommended ones; repeat it for more.",
+            show_default=False,
+        ),
+    ] = None,
+    validation: Annotated[
+        str | None, typer.Option(help="Held-out pictures: measured, never trained on.", show_default=False)
+    ] = None,
+    suffix: Annotated[str | None, typer.Option(help="Part of the result's name.", show_default=False)] = None,
+    seed: Annotated[int | None, typer.Option(help="Decides every random number.", show_default=False)] = None,
+    follow_it: Annotated[bool, typer.Option("--follow", "-f", help="Show its events until it ends.")] = False,
+    state: State = None,
+    as_json: AsJson = False,
+) -> None:
+    """Start a fine-tuning job and print its id."""
+    with connect(state) as client:
+        chosen = settings(assignments or [])
+        job = client.jobs.create(
+            model,
+            _uploaded(client, data),
+            method=method,
+            hyperparameters=chosen,
+            validation_file=_uploaded(client, validation) if validation else None,
+            suffix=suffix,
+            seed=seed,
+        )
+        if as_json:
+            show_json(job)
+        else:
+            out.print(job.id, markup=False)
+        if follow_it:
+            _follow(client, job.id)
+
+
+@app.command("list")
+@plain_errors
+def list_(limit: Limit = 20, state: State = None, as_json: AsJson = False) -> None:
+    """List jobs, newest first."""
+    with connect(state) as client:
+        jobs = list(client.jobs.list(limit=limit))
+    if as_json:
+        show_json(jobs)
+        return
+    rows = (
+        (
+            job.id,
+            escape(job.model),
+            job.method.type,
+            status(job.status),
+            when(job.created_at),
+            escape(job.fine_tuned_model or ""),
+        )
+        for job in jobs
+    )
+    show_table(
+        rows,
+        "id",
+        "from",
+        "method",
+        "status",
+        "created",
+        "result",
+        empty="No jobs yet: `spindle jobs create starter pictures.zip`.",
+    )
+
+
+@app.command()
+@plain_errors
+def show(job_id: Id, state: State = None, as_json: AsJson = False) -> None:
+    """Show a job as it stands, with its resolved hyperparameters."""
+    with connect(state) as client:
+        job = client.jobs.get(job_id)
+    if as_json:
+        show_json(job)
+        return
+    _show(job)
+
+
+@app.command(epilog=examples("spindle jobs follow ftjob-01J..."))
+@plain_errors
+def follow(job_id: Id, state: State = None) -> None:
+    """Show a job's events as they happen, until it ends; exit code 1 when it does not succeed."""
+    with connect(state) as client:
+        _follow(client, job_id)
+
+
+@app.command()
+@plain_errors
+def cancel(job_id: Id, state: State = None) -> None:
+    """End a job; its checkpoints stay."""
+    with connect(state) as client:
+        _told(client.jobs.cancel(job_id), "cancel")
+
+
+@app.command()
+@plain_errors
+def pause(job_id: Id, state: State = None) -> None:
+    """Let a job write a checkpoint and give its worker free."""
+    with connect(state) as client:
+        _told(client.jobs.pause(job_id), "pause")
+
+
+@app.command()
+@plain_errors
+def resume(job_id: Id, state: State = None) -> None:
+    """Let a paused job go on where it stopped."""
+    with connect(state) as client:
+        _told(client.jobs.resume(job_id), "")
+
+
+@app.command()
+@plain_errors
+def checkpoints(job_id: Id, limit: Limit = 50, state: State = None, as_json: AsJson = False) -> None:
+    """List a job's checkpoints; each id is a model name."""
+    with connect(state) as client:
+        found = list(client.jobs.checkpoints(job_id, limit=limit))
+    if as_json:
+        show_json(found)
+        return
+    rows = ((each.id, str(each.iteration), str(each.step_number), when(each.created_at)) for each in found)
+    show_table(rows, "id", "iteration", "step", "created", empty="No checkpoints yet.")
+
+
+def _uploaded(client: "Spindle", source: str) -> str:
+    """Return the id of the file that was uploaded from a path; an id stays as it is."""
+    path = Path(source)
+    if not path.exists():
+        if path.suffix:
+            raise SpindleError(f"There is no file {source}.")
+        return source
+    with err.status(f"Uploading {escape(path.name)}"):
+        return client.files.upload(path).id
+
+
+def _told(job: "Job", wish: str) -> None:
+    asked = (wish == "pause" and job.pause_requested) or (wish == "cancel" and job.cancel_requested)
+    pending = asked and not job.finished and job.status != "paused"
+    out.print(f"{job.id} {status(job.status)}{f', {wish} requested' if pending else ''}")
+
+
+def _show(job: "Job") -> None:
+    took = duration(job.finished_at - job.started_at) if job.finished_at and job.started_at else ""
+    show_pairs(
+        id=job.id,
+        status=status(job.status),
+        model=escape(job.model),
+        method=job.method.type,
+        seed=job.seed,
+        queue_position=job.queue_position,
+        created=when(job.created_at),
+        took=took,
+        result=escape(job.fine_tuned_model or ""),
+        failure=escape(job.failure.message if job.failure else ""),
+    )
+    out.print("[dim]hyperparameters[/]")
+    show_pairs(
+        **{f"  {name}": escape(json.dumps(value)) for name, value in job.method.hyperparameters.items()}
+    )
+
+
+def _follow(client: "Spindle", job_id: str) -> None:
+    """Print events until the job ends.
+
+    Raises:
+        JobFailedError: it did not succeed.
+    """
+    colours = {"warn": "yellow", "error": "red"}
+    for event in client.jobs.follow(job_id):
+        colour = colours.get(event.level, "default")
+        moment = when(event.created_at).partition(" ")[2]
+        out.print(f"[dim]{moment} {escape(event.type):<11}[/] [{colour}]{escape(event.message)}[/]")
+    job = client.jobs.get(job_id)
+    if job.status != "succeeded":
+        why = f": {job.failure.message}" if job.failure and job.failure.message else "."
+        raise JobFailedError(f"{job_id} {job.status}{why}")
+    out.print(f"[green]{job_id} succeeded.[/] Draw with it:")
+    out.print(f'  spindle generate {job.fine_tuned_model} "..."', markup=False)

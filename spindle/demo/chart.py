@@ -1,0 +1,158 @@
+"""Charts as inline SVG, drawn with a few lines of arithmetic: no library, no script, no font to fetch."""
+
+import math
+from collections.abc import Callable, Sequence
+from html import escape
+from itertools import pairwise
+
+from spindle.demo.facts import Chart, Cost, Interval, Measure, Series
+
+WIDTH, HEIGHT = 420, 230
+LEFT, RIGHT, TOP, BOTTOM = 46, 12, 12, 28
+SMOOTHING = 0.8
+At = Callable[[float, float], tuple[float, float]]
+
+
+def nice_ticks(low: float, high: float, count: int = 4) -> list[float]:
+    """Return round numbers that span ``low`` to ``high``, about ``count`` of them."""
+    span = (high - low) or abs(high) or 1.0
+    raw = span / max(1, count)
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= raw * 0.999)
+    first = math.floor(low / step + 1e-9)
+    last = math.ceil(high / step - 1e-9)
+    return [round(index * step, 12) for index in range(first, max(last, first + 1) + 1)]
+
+
+def label(value: float) -> str:
+    """Return a tick's number, short."""
+    return f"{value:.6g}" if value == 0 or 1e-4 <= abs(value) < 1e6 else f"{value:.0e}"
+
+
+def smooth(points: Sequence[tuple[float, float]], weight: float = SMOOTHING) -> list[tuple[float, float]]:
+    """Return the exponential moving average of a line, without the pull of its first value."""
+    average, total = 0.0, 0.0
+    found = []
+    for x, y in points:
+        average = weight * average + (1 - weight) * y
+        total = weight * total + (1 - weight)
+        found.append((x, average / total))
+    return found
+
+
+def split(series: Series, starts: Sequence[float]) -> list[Series]:
+    """Return the parts of a line between the starts of iterations: an average must not reach over one."""
+    edges = [-math.inf, *starts, math.inf]
+    parts = [
+        tuple(point for point in series.points if low <= point[0] < high) for low, high in pairwise(edges)
+    ]
+    return [Series(series.label, series.role, part) for part in parts if part]
+
+
+def line_chart(chart: Chart) -> str:
+    """Draw lines over steps: what was measured pale, its moving average on top."""
+    every = [point for series in chart.series for point in series.points]
+    if not every:
+        return '<p class="none">Nothing was recorded.</p>'
+    ticks_x = nice_ticks(0, max(x for x, _ in every))
+    ticks_y = nice_ticks(*_central(every))
+    end = max(x for x, _ in every)
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        share = (min(max(y, ticks_y[0]), ticks_y[-1]) - ticks_y[0]) / (ticks_y[-1] - ticks_y[0])
+        across = LEFT + x / (end or 1) * (WIDTH - LEFT - RIGHT)
+        return round(across, 1), round(HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM), 1)
+
+    parts = [_axis(at, ticks_x, ticks_y, end)]
+    for step, name in chart.bounds:
+        x, _ = at(step, ticks_y[0])
+        parts.append(f'<line class="bound" x1="{x}" x2="{x}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
+        parts.append(f'<text class="bound" x="{x + 4}" y="{TOP + 8}">{escape(name)}</text>')
+    starts = [step for step, _ in chart.bounds if step > 0]
+    parts += [_line(part, at) for series in chart.series for part in split(series, starts)]
+    return _svg("".join(parts), WIDTH, HEIGHT, f"{chart.title}: {chart.note}")
+
+
+def _central(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Return the range of values without the wildest 2% at each end: one spike must not flatten the rest."""
+    values = sorted(y for _, y in points)
+    cut = len(values) // 50
+    return values[cut], values[-1 - cut]
+
+
+def _axis(at: At, ticks_x: list[float], ticks_y: list[float], end: float) -> str:
+    parts = []
+    for value in ticks_y:
+        _, y = at(0, value)
+        parts.append(f'<line class="rule" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}"/>')
+        parts.append(
+            f'<text class="tick" x="{LEFT - 7}" y="{y + 3.5}" text-anchor="end">{label(value)}</text>'
+        )
+    for value in ticks_x:
+        if value <= end:
+            x, y = at(value, ticks_y[0])
+            parts.append(
+                f'<text class="tick" x="{x}" y="{y + 17}" text-anchor="middle">{label(value)}</text>'
+            )
+    return "".join(parts)
+
+
+def _line(series: Series, at: At) -> str:
+    def path(points: Sequence[tuple[float, float]]) -> str:
+        return " ".join(f"{x:g},{y:g}" for x, y in (at(*point) for point in points))
+
+    raw = f'<polyline class="raw {series.role}" points="{path(series.points)}"/>'
+    return f'{raw}<polyline class="mean {series.role}" points="{path(smooth(series.points))}"/>'
+
+
+def interval_strip(measure: Measure, intervals: Sequence[tuple[str, str, Interval]]) -> str:
+    """Draw label, role and interval of each model as dots with whiskers on one scale, a row each."""
+    row, width, left, right = 17, 230, 52, 6
+    height = row * len(intervals) + 6
+    low = min(interval.low for _, _, interval in intervals)
+    high = max(interval.high for _, _, interval in intervals)
+    scale = (width - left - right) / ((high - low) or 1)
+    parts = []
+    for index, (name, role, interval) in enumerate(intervals):
+        y = row * index + row / 2 + 3
+        x1, x, x2 = (
+            round(left + (v - low) * scale, 1) for v in (interval.low, interval.value, interval.high)
+        )
+        parts.append(f'<text x="0" y="{y + 3.5}">{escape(name)}</text>')
+        parts.append(f'<line class="rule" x1="{left}" x2="{width}" y1="{y}" y2="{y}"/>')
+        parts.append(f'<line class="whisker {role}" x1="{x1}" x2="{x2}" y1="{y}" y2="{y}"/>')
+        parts.append(f'<circle class="dot {role}" cx="{x}" cy="{y}" r="4"/>')
+    said = ", ".join(f"{name} {measure.shown(interval.value)}" for name, _, interval in intervals)
+    return _svg("".join(parts), width, height, f"{measure.label}: {said}")
+
+
+SHADES = {"encode": 0.25, "generate": 0.5, "train": 1.0, "evaluate": 0.35, "publish": 0.18}
+
+
+def cost_bars(costs: Sequence[Cost]) -> str:
+    """Draw the seconds of each job's stages end to end, all jobs on one scale."""
+    width, row, bar, left = 760, 46, 22, 58
+    longest = max((sum(seconds for _, seconds in cost.stages) for cost in costs), default=0) or 1
+    parts = []
+    for index, cost in enumerate(costs):
+        x, y = float(left), index * row + 6
+        parts.append(f'<text class="name" x="0" y="{y + 15}">{escape(cost.label)}</text>')
+        for stage, seconds in cost.stages:
+            wide = seconds / longest * (width - left)
+            opacity = SHADES.get(stage, 0.6)
+            parts.append(
+                f'<rect class="bar {cost.role}" x="{x:.1f}" y="{y}" width="{max(0.0, wide - 1):.1f}" '
+                f'height="{bar}" fill-opacity="{opacity}">'
+                f"<title>{escape(stage)} {seconds:.0f} s</title></rect>"
+            )
+            if wide > 52:
+                parts.append(f'<text class="stage" x="{x + 1:.1f}" y="{y + bar + 12}">{escape(stage)}</text>')
+            x += wide
+    said = "; ".join(f"{cost.label} {cost.seconds:.0f} s" for cost in costs)
+    return _svg("".join(parts), width, row * len(costs) + 4, f"Seconds by stage: {said}")
+
+
+def _svg(body: str, width: float, height: float, said: str) -> str:
+    return (
+        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(said, quote=True)}">{body}</svg>'
+    )

@@ -1,0 +1,69 @@
+"""A process that should always run, in a group of its own."""
+
+import os
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+HEALTHY_SECONDS = 30.0
+LONGEST_PAUSE = 30.0
+
+
+@dataclass
+class Service:
+    """A command, the process that runs it now, and when it may start again.
+
+    Attributes:
+        name: what people call it; its log is ``name.log``.
+        command: what runs.
+        log: where its output goes.
+        process: what runs now, None between an end and the next start.
+        pause: seconds before the next start; doubles while it dies young.
+        due: the monotonic time of the next start.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+    started: float = 0.0
+    pause: float = 1.0
+    due: float = 0.0
+
+    def start(self, environment: dict[str, str]) -> int:
+        """Start it and return its process id, which is its group's id too."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.started = time.monotonic()
+        return self.process.pid
+
+    def send(self, signum: signal.Signals) -> None:
+        """Send a signal to the whole group, if there is one."""
+        if self.process is not None:
+            try:
+                os.killpg(self.process.pid, signum)
+            except (ProcessLookupError, PermissionError):
+                return
+
+    def ended(self, now: float) -> tuple[int, str] | None:
+        """Clear up after a process that has ended, put off its next start, and return id and end."""
+        if self.process is None or self.process.poll() is None:
+            return None
+        pid, code = self.process.pid, self.process.returncode
+        self.send(signal.SIGKILL)  # whoever of its group outlived it
+        young = now - self.started < HEALTHY_SECONDS
+        self.pause = min(LONGEST_PAUSE, self.pause * 2) if young else 1.0
+        self.process, self.due = None, now + self.pause
+        return (
+            pid,
+            f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}",
+        )

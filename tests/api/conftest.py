@@ -1,0 +1,52 @@
+"""A platform in a folder: real SQLite, real store, the real app, and base models without weights."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from core.migrate import migrate
+from core.settings import Settings
+from tests.api.platform import Running, platform_in
+
+DEFAULTS = {
+    "spin": {"n_iterations": 2, "steps": [3, 2], "learning_rate": 0.001, "beta": 100.0, "batch_size": 2},
+    "sft": {"steps": 4, "learning_rate": 0.002, "batch_size": 2},
+}
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated state folder beside a folder of base models, to be copied."""
+    home = tmp_path_factory.mktemp("prepared")
+    model = home / "models" / "tiny"
+    (model / "spindle").mkdir(parents=True)
+    (model / "unet").mkdir()
+    (model / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
+    (model / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(bytes(range(256)) * 64)
+    (model / "spindle" / "defaults.json").write_text(json.dumps(DEFAULTS))
+    migrate(settings_in(home))
+    return home
+
+
+def settings_in(home: Path) -> Settings:
+    return Settings(
+        state=home / "state", base_models=home / "models", max_file_bytes=1 << 20, drawing_timeout_seconds=5.0
+    )
+
+
+@pytest.fixture
+def home(prepared: Path, tmp_path: Path) -> Path:
+    """A copy of the prepared folder; the models stay where they were registered."""
+    shutil.copytree(prepared / "state", tmp_path / "state")
+    (tmp_path / "models").symlink_to(prepared / "models")
+    return tmp_path
+
+
+@pytest.fixture
+def platform(home: Path) -> Iterator[Running]:
+    """An app on that folder, with a client that holds the first key."""
+    with platform_in(settings_in(home)) as running:
+        yield running

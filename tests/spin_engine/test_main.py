@@ -1,0 +1,125 @@
+"""The command line: real processes, real signals."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from spin_engine import checkpoint
+from spin_engine.__main__ import main
+from spin_engine.unit import EXIT_CODES, reason_of
+from spin_engine.unit_spec import UnitSpec
+from spin_engine.weights import ADAPTER_FILE
+from tests.spin_engine.conftest import method, run
+
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
+STEPS = 120
+
+
+@pytest.fixture
+def training(pipeline: Path, encoded: Path) -> dict[str, Any]:
+    """Return a training long enough to be hit in the middle."""
+    return {
+        "kind": "train",
+        "method": method(sft_steps=STEPS, checkpoint_every=3, micro_batch_size=None),
+        "seed": 5,
+        "iteration": 0,
+        "inputs": {"base": pipeline, "encoded": encoded},
+    }
+
+
+def start(folder: Path, **spec: Any) -> subprocess.Popen[str]:
+    """Start a unit in a process of its own."""
+    folder.mkdir(parents=True)
+    (folder / "spec.json").write_text(UnitSpec(out=folder / "out", **spec).model_dump_json())
+    command = [sys.executable, "-m", "spin_engine", "unit", str(folder / "spec.json")]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=ENVIRONMENT)
+
+
+def hit(child: subprocess.Popen[str], number: signal.Signals) -> list[dict[str, Any]]:
+    """Send a signal when eight steps are done, wait for the end, and return what came on stdout."""
+    assert child.stdout is not None
+    lines: list[dict[str, Any]] = []
+    while sum(line["type"] == "metrics" for line in lines) < 8:
+        lines.append(json.loads(child.stdout.readline()))
+    child.send_signal(number)
+    rest, _ = child.communicate(timeout=60)
+    return lines + [json.loads(line) for line in rest.splitlines() if line.endswith("}")]
+
+
+def test_stopped_or_killed_it_goes_on_to_the_same_bits(training: dict[str, Any], tmp_path: Path) -> None:
+    stopped, killed = (start(tmp_path / name, **training) for name in ("stopped", "killed"))
+    lines = hit(stopped, signal.SIGTERM)
+    hit(killed, signal.SIGKILL)
+    assert (stopped.returncode, killed.returncode) == (75, -signal.SIGKILL)
+    last = [line for line in lines if line["type"] == "metrics"][-1]["step"]
+    assert (lines[-1]["type"], lines[-1]["step"]) == ("checkpoint", last)
+    assert 8 <= last < STEPS
+    run(out=tmp_path / "whole" / "out", **training)
+    whole = (tmp_path / "whole" / "out" / "weights" / ADAPTER_FILE).read_bytes()
+    for name in ("stopped", "killed"):
+        out = tmp_path / name / "out"
+        assert not (out / "weights").exists()
+        newest = checkpoint.newest(tmp_path / name / "checkpoints")
+        assert newest is not None
+        heard = run(out=out, resume=newest, **training)
+        assert heard.lines[0]["step"] == checkpoint.verify(newest).step + 1
+        assert (out / "weights" / ADAPTER_FILE).read_bytes() == whole
+
+
+def test_stdout_is_json_lines_and_mistakes_have_a_reason(training: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "base").mkdir()
+    inputs = training["inputs"] | {"base": tmp_path / "base"}
+    child = start(tmp_path / "unit", **training | {"inputs": inputs})
+    out, errors = child.communicate(timeout=60)
+    assert child.returncode == 65
+    (line,) = out.splitlines()
+    assert json.loads(line) == {
+        "type": "error",
+        "reason": "user_error",
+        "message": f"{tmp_path / 'base'} is not a diffusers pipeline: it has no model_index.json",
+    }
+    assert "Traceback" in errors
+
+
+def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    for text in ("CONFIG.yaml --out DIR", "unit SPEC.json", "serve", "exit codes: 0 done; 75 stopped"):
+        assert text in shown
+
+
+def test_a_wrong_config_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "job.yaml"
+    config.write_text("model: absent\ntraining_data: x\nmethod: {type: sft}\n")
+    assert main([str(config), "--out", str(tmp_path / "out")]) == 65
+    shown = capsys.readouterr()
+    assert shown.err == "user error: absent is not a folder\n"
+    assert shown.out == ""
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "code"),
+    [
+        (ValueError("x"), "user_error", 65),
+        (MemoryError(), "out_of_memory", 71),
+        (torch.OutOfMemoryError("CUDA out of memory"), "out_of_memory", 71),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "out_of_memory", 71),
+        (RuntimeError("CUDA error: unspecified launch failure"), "device_lost", 70),
+        (RuntimeError("x"), "internal", 70),
+        (KeyError("x"), "internal", 70),
+    ],
+)
+def test_failures_are_told_apart(error: Exception, reason: str, code: int) -> None:
+    assert reason_of(error) == reason
+    assert EXIT_CODES[reason_of(error)] == code

@@ -1,0 +1,139 @@
+"""What keeps the platform going when messages or workers are lost: the beat, and each worker's pulse.
+
+Neither goes through the queue, because they repair what the queue loses; any number of beats may run.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from core import outbox, workers
+from core.db import transaction
+from core.runs import reaping
+from worker.workplace import Workplace
+
+log = structlog.get_logger(__name__)
+
+RELAY_SECONDS = 2.0
+REAP_SECONDS = 5.0
+HEARTBEAT_SECONDS = 5.0
+LOOK_SECONDS = 1.0
+RING_AGAIN_SECONDS = 10.0
+DEAF_SECONDS = 60.0
+EX_UNAVAILABLE = 69
+
+Duty = tuple[float, str, Callable[[], object]]
+
+
+def perform(
+    duties: list[Duty], stop: threading.Event, *, clock: Callable[[], float] = time.monotonic
+) -> None:
+    """Do each duty every so many seconds until ``stop``; one that fails is logged and done again."""
+    due = [clock()] * len(duties)
+    while not stop.is_set():
+        for index, (seconds, name, duty) in enumerate(duties):
+            if clock() >= due[index]:
+                due[index] = clock() + seconds
+                try:
+                    duty()
+                except (SQLAlchemyError, OSError) as error:
+                    log.warning("duty_failed", duty=name, error=type(error).__name__, exc_info=True)
+        stop.wait(max(0.05, min(due) - clock()))
+
+
+def beat(place: Workplace) -> None:
+    """Send what the outbox owes, and give the units of lost workers to others, until the place drains."""
+
+    def reap() -> None:
+        with transaction(place.database) as session:
+            reaping.reap(session)
+
+    perform(
+        [
+            (HEARTBEAT_SECONDS, "heartbeat", lambda: heartbeat(place)),
+            (RELAY_SECONDS, "relay", lambda: outbox.relay(place.database, place.settings)),
+            (REAP_SECONDS, "reap", reap),
+        ],
+        place.draining,
+    )
+
+
+def heartbeat(place: Workplace) -> None:
+    """Tell that this worker lives."""
+    with transaction(place.database) as session:
+        workers.heartbeat(session, name=place.name, kind=place.kind)
+
+
+class Ear:
+    """Rings the worker's own bell for work whose message was lost; notices a consumer that hears no more.
+
+    Only an idle worker rings, so messages never pile up behind a long unit.
+
+    Args:
+        pending: whether there is work for this worker now.
+        ring: sends this worker's kind of doorbell.
+        deaf: what to do when nothing was heard for ``DEAF_SECONDS``: a Celery consumer can lose its queue for
+            ever after a broker's restart (celery #8030, #10205); drop this when those are solved.
+    """
+
+    def __init__(
+        self,
+        place: Workplace,
+        *,
+        pending: Callable[[Session], bool],
+        ring: Callable[[], object],
+        deaf: Callable[[], object] = lambda: os._exit(EX_UNAVAILABLE),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._place = place
+        self._pending = pending
+        self._ring = ring
+        self._deaf = deaf
+        self._clock = clock
+        self._busy = threading.Lock()
+        self._first: float | None = None
+        self._last = 0.0
+
+    @contextmanager
+    def awake(self) -> Iterator[None]:
+        """Surround the work that a doorbell starts."""
+        self._first = None
+        with self._busy:
+            yield
+
+    def look(self) -> None:
+        """Ring if there is work and nobody here does any."""
+        if self._busy.locked() or self._place.draining.is_set():
+            return
+        with transaction(self._place.database) as session:
+            if not self._pending(session):
+                self._first = None
+                return
+        now = self._clock()
+        if self._first is None:
+            self._first = now
+        elif now - self._first > DEAF_SECONDS:
+            log.critical("worker_deaf", seconds=now - self._first)
+            self._deaf()
+        elif now - self._last < RING_AGAIN_SECONDS:
+            return
+        self._last = now
+        self._ring()
+
+
+def pulse(place: Workplace, ear: Ear, also: Callable[[], object]) -> None:
+    """Tell that this worker lives and look for forgotten work, until the place drains."""
+    perform(
+        [
+            (HEARTBEAT_SECONDS, "heartbeat", lambda: heartbeat(place)),
+            (LOOK_SECONDS, "look", ear.look),
+            (LOOK_SECONDS, "also", also),
+        ],
+        place.draining,
+    )
