@@ -79,13 +79,17 @@ def field_message(error: Mapping[str, Any]) -> str:
     return f"{path}: {text[:1].lower()}{text[1:]}{shown}" if path else text
 
 
+def _is_final_conflict(error: AppError) -> bool:
+    return error.status == 409 and error.code != "idempotency_in_progress"
+
+
 def _app_error(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, AppError)
     headers = {}
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    if error.status == 500 or (error.status == 409 and error.code != "idempotency_in_progress"):
-        # OpenAI's clients repeat every 409 and 500; these would only come again.
+    if error.status == 500 or error.code == "drawing_timeout" or _is_final_conflict(error):
+        # OpenAI's clients repeat every 409 and 5xx; these would only come again.
         headers["x-should-retry"] = "false"
     return problem(
         error.status, error.message, kind=error.type, param=error.param, code=error.code, headers=headers

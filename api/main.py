@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 from types import FrameType
 
@@ -24,6 +25,7 @@ from api.middleware import BodyLimit, HttpMetrics, Observed
 from api.models import router as models
 from api.objects import router as objects
 from api.pages import router as pages
+from api.pages.openapi import schema_of
 from core.db import Database
 from core.logs import configure_logs
 from core.settings import Settings
@@ -66,12 +68,19 @@ def _lifespan(parts: Platform) -> Callable[[FastAPI], AbstractAsyncContextManage
     return lifespan
 
 
+def _quiet_uvicorn() -> None:
+    """Give the server's lines our form, and drop its access log, whose queries hold signatures of links."""
+    server = logging.getLogger("uvicorn")
+    server.handlers.clear()
+    server.propagate = True
+    logging.getLogger("uvicorn.access").disabled = True
+
+
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Return the service for these settings; by default those of the environment."""
     settings = settings or Settings.load()
     configure_logs(settings)
-    # Its lines would hold the query, and with it the signatures of links; ours replace them.
-    logging.getLogger("uvicorn.access").disabled = True
+    _quiet_uvicorn()
     database = Database(settings)
     registry = health.registry_for(database)
     parts = Platform(settings, database, store_for(settings), registry, threading.Event())
@@ -93,6 +102,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(v1)
     app.include_router(health.router)
     app.include_router(pages.router)
+    # FastAPI's own way to change the document.
+    app.openapi = partial(schema_of, app)  # type: ignore[method-assign]
     return app
 
 

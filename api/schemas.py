@@ -1,11 +1,12 @@
 """What the bodies of every resource share: strict input, lists, timestamps."""
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Generic, Literal, Protocol, TypeVar
 
 from fastapi import Query
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema, model_validator
 
 ItemT = TypeVar("ItemT")
 
@@ -13,7 +14,15 @@ ItemT = TypeVar("ItemT")
 class Input(BaseModel):
     """What a client sends. A field that is not known is an error, never ignored."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, str_strip_whitespace=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _storable(cls, data: Any) -> Any:
+        """Refuse what PostgreSQL cannot keep in a text, at any depth."""
+        if "\\u0000" in json.dumps(data, default=str):
+            raise ValueError("a NUL character cannot be stored: leave it out")
+        return data
 
 
 class Listing(Input):

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from fastapi.responses import StreamingResponse
 
+from core.errors import NotFound
 from core.sources import Source
 from core.storage.store import ObjectStore
 
@@ -29,11 +30,14 @@ def _chunks(opened: AbstractContextManager[BinaryIO]) -> Iterator[bytes]:
 
 
 def object_bytes(
-    store: ObjectStore, key: str, *, size: int, filename: str, media_type: str = "application/octet-stream"
+    store: ObjectStore, key: str, *, filename: str, media_type: str = "application/octet-stream"
 ) -> StreamingResponse:
-    """Answer with an object of the store."""
+    """Answer with an object of the store; NotFound, in place of half an answer, when it is not there."""
+    found = store.stat(key)
+    if found is None:
+        raise NotFound(f"the bytes of {filename} are no longer in the store", code="object_gone")
     headers = {
-        "Content-Length": str(size),
+        "Content-Length": str(found.size),
         "Content-Disposition": attachment(filename),
         "X-Content-Type-Options": "nosniff",
     }

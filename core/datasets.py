@@ -44,8 +44,6 @@ def get_dataset(session: Session, *, project_id: str, dataset_id: str) -> Datase
 
 def list_datasets(session: Session, *, project_id: str, after: str | None, limit: int) -> Page[Dataset]:
     """Return the project's datasets, newest first; Invalid when ``after`` is none of them."""
-    if after is not None and _own(session, project_id, after) is None:
-        raise Invalid(f"after: there is no dataset {after}", param="after")
     statement = select(Dataset).where(Dataset.project_id == project_id)
     return page(session, statement, by=Dataset.id, after=after, limit=limit)
 
@@ -72,7 +70,7 @@ def rows(store: ObjectStore, dataset: Dataset, *, after: int | None, limit: int)
 def dataset_for_training(session: Session, *, project_id: str, given: str, param: str) -> Dataset:
     """Return the dataset that is meant by its id or by a file's, for which one is made if there is none.
 
-    The row is locked until the transaction ends: the dataset cannot become ready unseen by the job that is made.
+    The row is locked until the transaction ends: the dataset cannot become ready unseen by the new job.
 
     Raises:
         NotFound: there is neither such a dataset nor such a file.
@@ -181,12 +179,6 @@ def _name_of(file: File) -> str:
     """Return a name for the dataset of a file that a job was given directly."""
     stem = PurePosixPath(file.filename.replace("\\", "/")).name.partition(".")[0]
     return re.sub(r"[^A-Za-z0-9 ._-]", "-", stem)[:100].lstrip(" ._-") or "dataset"
-
-
-def _own(session: Session, project_id: str, dataset_id: str) -> str | None:
-    return session.scalar(
-        select(Dataset.id).where(Dataset.id == dataset_id, Dataset.project_id == project_id)
-    )
 
 
 def _lock(session: Session, project_id: str, dataset_id: str) -> Dataset | None:

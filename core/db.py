@@ -49,7 +49,7 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 
 def _begin_immediate(connection: Any) -> None:
-    """Take the write lock at the start: a transaction that reads first and writes later could never wait for it."""
+    """Take the write lock at the start: a transaction that reads first could never wait for it later."""
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 

@@ -78,4 +78,4 @@ class StoreUnavailable(Unavailable):
 
 
 class StaleFence(Exception):  # noqa: N818
-    """The claim is no longer the writer's own: another attempt holds the unit, or it has ended. Nothing was written."""
+    """The claim is no longer the writer's: another holds the unit, or it has ended. Nothing was written."""

@@ -34,7 +34,7 @@ class NewMetric:
 
 
 def tell(session: Session, job_id: str, events: Sequence[NewEvent]) -> None:
-    """Append events to a job. Taking the numbers locks the job's row, so their order is that of the commits."""
+    """Append events to a job. Taking their numbers locks the job's row, so their order is that of commits."""
     if not events:
         return
     last = session.execute(

@@ -35,10 +35,10 @@ def migrate(settings: Settings) -> None:
 def refusal(error: Exception) -> str:
     """Return one line for a person; never the values of settings, which may be secrets."""
     if isinstance(error, ValidationError):
+        told = error.errors(include_input=False, include_url=False)
         return "; ".join(
-            ": ".join([*(f"SPINDLE_{part}".upper() for part in each["loc"]), each["msg"].removeprefix("Value error, ")])
-            for each in error.errors(include_input=False, include_url=False)
-        )
+            ": ".join([*(f"SPINDLE_{part}".upper() for part in each["loc"]), each["msg"]]) for each in told
+        ).replace("Value error, ", "")
     if isinstance(error, SQLAlchemyError):
         reason = str(getattr(error, "orig", None) or type(error).__name__)
         return f"the database cannot be used: {reason.splitlines()[0]}"

@@ -1,4 +1,4 @@
-"""Messages are written in the transaction that causes them, and sent after its commit: at once, or by the relay."""
+"""Messages are written in the transaction that causes them, and sent after its commit or by the relay."""
 
 from datetime import datetime
 
@@ -23,7 +23,11 @@ def enqueue(session: Session, *, task: str, payload: str) -> None:
 
 
 def relay(database: Database, settings: Settings, *, now: datetime | None = None) -> int:
-    """Send what has waited for longer than ``doorbell_seconds``, forget what was sent long ago; return how many went."""
+    """Send what has waited for longer than ``doorbell_seconds``; forget what was sent long ago.
+
+    Returns:
+        How many messages went out.
+    """
     with transaction(database) as session:
         session.execute(
             delete(Outbox)

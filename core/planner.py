@@ -42,7 +42,7 @@ class Transitions:
 
 
 def shards_of(rows: int, *, shard_rows: int, max_shards: int) -> int:
-    """Return in how many units ``rows`` are generated: one for each ``shard_rows``, within 1 and ``max_shards``."""
+    """Return in how many units rows are generated: one for ``shard_rows`` each, at most ``max_shards``."""
     return max(1, min(max_shards, -(-rows // shard_rows)))
 
 
@@ -101,13 +101,14 @@ def advance(units: Iterable[UnitView], *, cancelling: bool = False) -> Transitio
     running = tuple(unit.id for unit in known.values() if unit.state is UnitState.running)
     if fatal is not None:
         return Transitions(cancel=(*idle, *running), job=JobState.failed, culprit=fatal)
+    ended = bool(known) and all(unit.state in UNIT_ENDED for unit in known.values())
+    if ended and all(unit.state is not UnitState.cancelled for unit in known.values()):
+        return Transitions(job=JobState.succeeded)  # also when the wish to cancel came too late
     if cancelling:
         return Transitions(cancel=idle, job=None if running else JobState.cancelled)
     ready = tuple(
         unit.id for unit in known.values() if unit.state is UnitState.waiting and _may_start(unit, known)
     )
-    if not ready and known and all(unit.state in UNIT_ENDED for unit in known.values()):
-        return Transitions(job=JobState.succeeded)
     return Transitions(ready=ready)
 
 
@@ -116,5 +117,5 @@ def _may_start(unit: UnitView, known: Mapping[str, UnitView]) -> bool:
 
 
 def retry_after(failures: int, *, seconds: float) -> float:
-    """Return how long to wait after so many failures in a row: ``seconds``, then four times longer each, at most 10 min."""
+    """Return the wait after so many failures: ``seconds``, then four times longer each, at most 600."""
     return float(min(600.0, seconds * 4 ** max(0, failures - 1)))

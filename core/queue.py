@@ -142,6 +142,8 @@ class Bell:
 
     def __init__(self, settings: Settings) -> None:
         self._app = celery_app(settings)
+        # A request of a user waits for this: the relay has more patience.
+        self._app.conf.broker_transport_options |= {"max_retries": 1, "interval_start": 0.0}
 
     def ring(self, task: str, payload: str) -> bool:
         """Send one message; False when the queue did not take it."""

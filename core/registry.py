@@ -256,7 +256,7 @@ def _step(
         if found is None:
             return [{"type": "model", "id": model_id}], None
         model = found
-    step = [
+    step: list[dict[str, Any]] = [
         {"type": "model", "id": model.id, "kind": model.kind.value, "created": _seconds(model.created_at)}
     ]
     job = session.get(Job, model.job_id) if model.job_id is not None else None

@@ -35,17 +35,22 @@ GIB = 1 << 30
 class Settings(BaseSettings):
     """What one platform runs with. Three URLs make the profile; the rest are limits."""
 
-    model_config = SettingsConfigDict(env_prefix="SPINDLE_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix="SPINDLE_", frozen=True, extra="forbid", hide_input_in_errors=True
+    )
 
     state: Path = Field(Path(".spindle"), description="Folder of this host: database, objects, queue, work.")
     database_url: str = Field(
-        "", description="sqlite:///FILE or postgresql://...; default: STATE/spindle.db."
+        "", repr=False, description="sqlite:///FILE or postgresql://...; default: STATE/spindle.db."
     )
     store_url: str = Field(
         "",
+        repr=False,
         description="file://FOLDER or s3://KEY:SECRET@HOST:PORT/BUCKET?secure=0; default: STATE/objects.",
     )
-    broker_url: str = Field("", description="filesystem://FOLDER or redis://...; default: STATE/queue.")
+    broker_url: str = Field(
+        "", repr=False, description="filesystem://FOLDER or redis://...; default: STATE/queue."
+    )
     public_url: str = Field(
         "http://127.0.0.1:8000", description="Where clients reach the API; links begin with it."
     )
@@ -55,10 +60,11 @@ class Settings(BaseSettings):
     secret: str | None = Field(
         None,
         min_length=32,
+        repr=False,
         description="Signs links to the folder store; default: drawn once into STATE/secret.",
     )
     first_key: str | None = Field(
-        None, min_length=32, description="The first API key; default: drawn once into STATE/key."
+        None, min_length=32, repr=False, description="The first API key; default: drawn once into STATE/key."
     )
 
     lease_seconds: float = Field(

@@ -9,7 +9,9 @@ import traceback
 from pathlib import Path
 from typing import TextIO
 
+from spin_engine.reporter import ErrorsOnly, JsonLines, Reporter, Terminal
 from spin_engine.runtime import prepare_environment
+from spin_engine.stopping import Stop, Stopped
 from spin_engine.unit_spec import TEMPORARY_FAILURE, UnitSpec
 
 EPILOG = """\
@@ -48,14 +50,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _job(path: Path, out: Path) -> int:
     """Run a whole job for a person: a progress bar, and sentences on stderr."""
-    prepare_environment()
-    from spin_engine.job import read_job, run_job  # noqa: PLC0415  # imports torch, after its settings
-    from spin_engine.reporter import Terminal  # noqa: PLC0415
-    from spin_engine.stopping import Stop, Stopped  # noqa: PLC0415
-    from spin_engine.unit import EXIT_CODES, reason_of  # noqa: PLC0415
-
     stop = Stop()
     stop.listen(signal.SIGTERM, signal.SIGINT)
+    prepare_environment()
+    from spin_engine.job import read_job, run_job  # noqa: PLC0415  # imports torch, after its settings
+    from spin_engine.unit import EXIT_CODES, reason_of  # noqa: PLC0415
+
     terminal = None
     try:
         job = read_job(path)
@@ -80,35 +80,35 @@ def _job(path: Path, out: Path) -> int:
 
 def _unit(path: Path) -> int:
     """Run one work unit for a program: JSON lines on stdout, everything else on stderr."""
-    prepare_environment()
-    lines = _own_stdout()
-    from spin_engine.reporter import JsonLines  # noqa: PLC0415  # imports torch, after its settings
-    from spin_engine.stopping import Stop, Stopped  # noqa: PLC0415
-    from spin_engine.unit import EXIT_CODES, reason_of, run_unit  # noqa: PLC0415
-
     stop = Stop()
     stop.listen(signal.SIGTERM)
-    reporter = JsonLines(lines)
-    try:
-        run_unit(UnitSpec.model_validate(json.loads(path.read_text())), reporter, stop)
-    except Stopped:
-        return TEMPORARY_FAILURE
-    except Exception as error:  # noqa: BLE001  # told with its reason, never passed over
-        traceback.print_exc()
-        reason = reason_of(error)
-        reporter.send({"type": "error", "reason": reason, "message": f"{error}" or type(error).__name__})
-        return EXIT_CODES[reason]
-    reporter.send({"type": "done"})
+    prepare_environment()
+    from spin_engine.unit import EXIT_CODES, reason_of, run_unit  # noqa: PLC0415  # imports torch, after its settings
+
+    with _own_stdout() as lines:
+        reporter: Reporter = JsonLines(lines)
+        if os.environ.get("RANK", "0") != "0":
+            reporter = ErrorsOnly(reporter)
+        try:
+            run_unit(UnitSpec.model_validate(json.loads(path.read_text())), reporter, stop)
+        except Stopped:
+            return TEMPORARY_FAILURE
+        except Exception as error:  # noqa: BLE001  # told with its reason, never passed over
+            traceback.print_exc()
+            reason = reason_of(error)
+            reporter.send({"type": "error", "reason": reason, "message": f"{error}" or type(error).__name__})
+            return EXIT_CODES[reason]
+        reporter.send({"type": "done"})
     return 0
 
 
 def _serve() -> int:
     """Run the warm drawing process: answers on stdout, everything else on stderr."""
     prepare_environment()
-    answers = _own_stdout()
     from spin_engine.serve import serve  # noqa: PLC0415  # imports torch, after its settings
 
-    serve(sys.stdin, answers)
+    with _own_stdout() as answers:
+        serve(sys.stdin, answers)
     return 0
 
 

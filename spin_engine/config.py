@@ -277,5 +277,5 @@ def load(path: Path) -> JobConfig:
     """Read a job from a YAML file; ValueError names the key that is wrong."""
     text = yaml.safe_load(path.read_text())
     if not isinstance(text, dict):
-        raise ValueError(f"{path} is not a mapping of settings")
+        raise ValueError(f"{path} is not a mapping of settings")  # noqa: TRY004 (the file is wrong, not the call)
     return JobConfig.model_validate(text)

@@ -40,6 +40,19 @@ class JsonLines:
         self._stream.flush()
 
 
+class ErrorsOnly:
+    """What a process beside the main one tells: only why it failed."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        """Pass errors on to ``reporter``."""
+        self._reporter = reporter
+
+    def send(self, line: Line) -> None:
+        """Pass the line on if it is an error."""
+        if line["type"] == "error":
+            self._reporter.send(line)
+
+
 class Terminal:
     """Shows a progress bar on stderr and appends metrics and evaluations to ``metrics.jsonl``."""
 

@@ -1,7 +1,7 @@
 """Drawing with DPM-Solver++ (arXiv 2211.01095), which adds no noise of its own: a seed decides a picture.
 
 Each picture starts from the noise of its own seed, so what it shares a batch with does not change it. How a
-kernel splits its work can depend on the size of the batch: between batch sizes latents agree to about 1e-5,
+kernel splits its work can depend on the size of the batch: between batch sizes latents agree to about 1e-4,
 between equal sizes exactly.
 """
 

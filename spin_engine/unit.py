@@ -1,6 +1,7 @@
 """One work unit in this process: run its stage, and tell failures apart."""
 
 import functools
+import os
 from collections.abc import Callable
 from typing import Literal
 
@@ -40,6 +41,8 @@ def run_unit(spec: UnitSpec, reporter: Reporter, stop: Stop, *, keep: int | None
         "evaluate": evaluate.run,
         "publish": publish.run,
     }
+    if spec.kind != "train" and os.environ.get("WORLD_SIZE", "1") != "1":
+        raise ValueError(f"{spec.kind} runs in one process; only train runs in several")
     spec.out.mkdir(parents=True, exist_ok=True)
     stages[spec.kind](spec, reporter, stop)
 

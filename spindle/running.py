@@ -19,12 +19,15 @@ STOP_SECONDS = 15.0
 
 
 @contextmanager
-def temporary(state: Path, *, alone: bool = False) -> Iterator[Spindle]:
+def temporary(
+    state: Path, *, alone: bool = False, settings: dict[str, str] | None = None
+) -> Iterator[Spindle]:
     """Start ``spindle up`` on a free port with this state folder, and stop it at the end.
 
     Args:
         state: the state folder.
         alone: leave every SPINDLE_ setting of the environment behind, so that only ``state`` is touched.
+        settings: SPINDLE_ settings of this platform.
 
     Raises:
         SpindleError: it did not start; the text is what it said.
@@ -51,7 +54,7 @@ def temporary(state: Path, *, alone: bool = False) -> Iterator[Spindle]:
         # Its own session: Ctrl-C reaches this process alone, which then stops it in order.
         process = subprocess.Popen(
             command,
-            env=importable(kept),
+            env=importable(kept | (settings or {})),
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,

@@ -20,6 +20,7 @@ class Service:
         command: what runs.
         log: where its output goes.
         process: what runs now, None between an end and the next start.
+        deaths: how often in a row it died young.
         pause: seconds before the next start; doubles while it dies young.
         due: the monotonic time of the next start.
     """
@@ -29,6 +30,7 @@ class Service:
     log: Path
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
+    deaths: int = 0
     pause: float = 1.0
     due: float = 0.0
 
@@ -61,7 +63,8 @@ class Service:
         pid, code = self.process.pid, self.process.returncode
         self.send(signal.SIGKILL)  # whoever of its group outlived it
         young = now - self.started < HEALTHY_SECONDS
-        self.pause = min(LONGEST_PAUSE, self.pause * 2) if young else 1.0
+        self.deaths = self.deaths + 1 if young else 0
+        self.pause = min(LONGEST_PAUSE, 2.0**self.deaths)
         self.process, self.due = None, now + self.pause
         return (
             pid,

@@ -20,6 +20,7 @@ from spindle.service import Service
 
 READY_SECONDS = 180.0
 STOP_SECONDS = 8.0
+MOST_DEATHS = 3  # of a service before the platform was ever ready
 NEEDED = ("uvicorn", "fastapi", "sqlalchemy", "celery", "torch", "diffusers")
 
 
@@ -180,6 +181,7 @@ class Supervisor:
             except OSError as error:  # HTTPError and URLError among them
                 why = str(error)
             self._keep_alive()
+            self._check_that_it_can_start()
             if time.monotonic() > end:
                 raise SpindleError(
                     f"Spindle did not get ready in {READY_SECONDS:.0f} s ({why}). See {self.logs}."
@@ -193,6 +195,14 @@ class Supervisor:
         self.tell(f"  logs           {self.logs}")
         self.tell("Ctrl-C stops it.")
         write_whole(self.state / "url", self.url)
+
+    def _check_that_it_can_start(self) -> None:
+        for service in self.services:
+            if service.deaths >= MOST_DEATHS:
+                last = tail(service.log)
+                raise SpindleError(
+                    f"{service.name} does not stay up:\n{last}\nThe whole log is {service.log}."
+                )
 
     def _stop_all(self) -> None:
         self.stopping = True

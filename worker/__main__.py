@@ -16,7 +16,6 @@ units   claims work units and runs each in its own process: encode, generate, tr
 serve   draws the pictures asked for through the API, in one warm process
 beat    sends messages that were lost, gives the units of lost workers to others
 """
-ALL_KINDS = tuple(kind.value for kind in UnitKind)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -30,13 +29,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("role", choices=("units", "serve", "beat"))
     parser.add_argument(
         "--kinds",
-        default=",".join(ALL_KINDS),
-        help="units only: kinds to claim, with commas between; default all",
+        default=",".join(UnitKind),
+        help="units only: the kinds to claim, with commas between (default: %(default)s)",
     )
     given = parser.parse_args(arguments)
-    kinds = tuple(given.kinds.split(","))
-    if unknown := sorted(set(kinds) - set(ALL_KINDS)):
-        parser.error(f"unknown kinds {', '.join(unknown)}: choose among {', '.join(ALL_KINDS)}")
+    try:
+        kinds = tuple(UnitKind(kind) for kind in given.kinds.split(","))
+    except ValueError as error:
+        parser.error(f"--kinds: {error}; choose among {', '.join(UnitKind)}")
     settings = get_settings()
     configure_logs(settings)
     place = open_workplace(settings, given.role, kinds=kinds)

@@ -19,15 +19,8 @@ from worker.workplace import Workplace
 
 log = structlog.get_logger(__name__)
 
-OPTIONS = {
-    "worker_pool": "threads",
-    "worker_concurrency": 1,
-    "worker_prefetch_multiplier": 1,
-    "task_acks_late": False,
-    "worker_enable_remote_control": False,
-    "worker_cancel_long_running_tasks_on_connection_loss": False,
-    "worker_redirect_stdouts": False,
-}
+# The rest, early acknowledgement and one message at a time among it, is the same for who sends: core.queue.
+OPTIONS = {"worker_pool": "threads", "worker_concurrency": 1, "worker_redirect_stdouts": False}
 
 
 def work_on_units(place: Workplace) -> int:
@@ -86,6 +79,7 @@ def _work(
     signals.worker_shutting_down.connect(stopping, weak=False)
     with transaction(place.database) as session:
         given_back = reaping.give_back(session, worker=place.name)
+        given_back += drawings.give_back(session, worker=place.name)
     log.info("worker_starts", worker=place.name, queue=queue, given_back=given_back)
     return _celery(app, place, queue)
 

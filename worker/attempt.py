@@ -1,4 +1,4 @@
-"""One worker's attempt at one unit or drawing: writes and uploads that insist while the claim is held."""
+"""One worker's attempt at one unit or drawing: writes and uploads insist while the claim is held."""
 
 import time
 from collections.abc import Callable
@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 import structlog
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from core.db import transaction
@@ -21,6 +22,8 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 ClaimT = TypeVar("ClaimT")
 LONGEST_WAIT = 5.0
+LAST_WORDS_SECONDS = 30.0  # what a worker that has to stop may still wait for
+AWAY = (OperationalError, InterfaceError, PoolTimeout, StoreUnavailable)
 
 
 @dataclass(frozen=True)
@@ -39,20 +42,25 @@ class Attempt(Generic[ClaimT]):
             with transaction(self.place.database) as session:
                 return work(session, self.claim)
 
-        return self._insist(once)
+        return self._insist(once, until=Order.lost)
 
     def put(self, key: str, file: Path) -> Stored:
-        """Upload one file; again, while the store cannot be reached and the lease is not lost."""
-        return self._insist(lambda: self.place.store.put_file(key, file))
+        """Upload one file; again, while the store cannot be reached and the work is still wanted."""
+        return self._insist(lambda: self.place.store.put_file(key, file), until=Order.timeout)
 
-    def _insist(self, once: Callable[[], T]) -> T:
+    def _insist(self, once: Callable[[], T], *, until: Order) -> T:
         wait = 0.2
+        stopping: float | None = None
         while True:
             try:
                 return once()
-            except (OperationalError, StoreUnavailable) as error:
-                if self.lease.order is Order.lost:
+            except AWAY as error:
+                if self.lease.order >= until:
                     raise
+                if self.lease.order is Order.stop:
+                    stopping = stopping or time.monotonic()
+                    if time.monotonic() - stopping > LAST_WORDS_SECONDS:
+                        raise
                 log.warning("attempt_waits", error=type(error).__name__, seconds=wait)
                 time.sleep(wait)
                 wait = min(2 * wait, LONGEST_WAIT)

@@ -14,7 +14,6 @@ from types import TracebackType
 from typing import Protocol, Self
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 log = structlog.get_logger(__name__)
 
@@ -124,8 +123,8 @@ class Lease:
                         self.give(Order.lost)
                         return
                     renewed = now
-            except SQLAlchemyError as error:
-                log.warning("lease_cannot_reach_database", error=type(error).__name__)
+            except Exception:  # whatever it is: a claim that cannot be proven ends by itself
+                log.warning("lease_not_renewed", exc_info=True)
                 if time.monotonic() - renewed > self._seconds:
                     self.give(Order.lost)
                     return

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from core import outbox, workers
@@ -42,8 +41,8 @@ def perform(
                 due[index] = clock() + seconds
                 try:
                     duty()
-                except (SQLAlchemyError, OSError) as error:
-                    log.warning("duty_failed", duty=name, error=type(error).__name__, exc_info=True)
+                except Exception:  # the other duties, and this one's next time, must not be lost with it
+                    log.exception("duty_failed", duty=name)
         stop.wait(max(0.05, min(due) - clock()))
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from core.db import Database
+from core.models import UnitKind
 from core.settings import Settings
 from core.storage.store import ObjectStore, store_for
 
@@ -23,7 +24,7 @@ class Workplace:
     store: ObjectStore
     name: str
     kind: str
-    kinds: tuple[str, ...]
+    kinds: tuple[UnitKind, ...]
     folder: Path
     lock: IO[str]
     draining: threading.Event = field(default_factory=threading.Event)
@@ -41,7 +42,7 @@ class Workplace:
         return path
 
 
-def open_workplace(settings: Settings, kind: str, *, kinds: tuple[str, ...] = ()) -> Workplace:
+def open_workplace(settings: Settings, kind: str, *, kinds: tuple[UnitKind, ...] = ()) -> Workplace:
     """Take the first name of a kind that no living process of this host holds; clear what the dead left.
 
     A free lock proves that the last worker of that name is dead, so its claims may be given back at once.

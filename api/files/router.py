@@ -107,10 +107,8 @@ def _receive(
                 answer = guard.finish(session, FileObject.of(row))
                 kept = True
         return answer
-    except BaseException:
-        kept = False
-        raise
     finally:
+        # After a commit that failed nobody knows whether the row is there: rather bytes without a row.
         if not kept:
             parts.store.delete(key)
 
@@ -171,7 +169,8 @@ def delete(file_id: str, session: SessionDep, who: CallerDep) -> Deleted:
 
 
 @router.get("/{file_id}/content", response_class=StreamingResponse)
-def content(file_id: str, session: SessionDep, parts: PlatformDep, who: CallerDep) -> StreamingResponse:
+def content(file_id: str, parts: PlatformDep, who: CallerDep) -> StreamingResponse:
     """Return the bytes that were uploaded."""
-    file = files.get_file(session, project_id=who.project_id, file_id=file_id)
-    return object_bytes(parts.store, file.key, size=file.bytes, filename=file.filename)
+    with transaction(parts.database) as session:
+        file = files.get_file(session, project_id=who.project_id, file_id=file_id)
+    return object_bytes(parts.store, file.key, filename=file.filename)

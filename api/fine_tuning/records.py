@@ -43,12 +43,11 @@ async def follow(parts: Platform, job_id: str, seq: int) -> AsyncIterator[bytes]
         return [EventObject.of(event) for event in found], ended
 
     quiet_since = time.monotonic()
-    yield b"retry: 1000\n\n"
     while not parts.stopping.is_set():
         events, ended = await in_transaction(parts, look)
         for event in events:
             seq = event.seq
-            yield f"id: {event.id}\ndata: {event.model_dump_json()}\n\n".encode()
+            yield f"id: {event.id}\nretry: 1000\ndata: {event.model_dump_json()}\n\n".encode()
         if events:
             quiet_since = time.monotonic()
         elif ended:
@@ -56,7 +55,8 @@ async def follow(parts: Platform, job_id: str, seq: int) -> AsyncIterator[bytes]
             return
         elif time.monotonic() - quiet_since > KEEPALIVE_SECONDS:
             quiet_since = time.monotonic()
-            yield b": still here\n\n"
+            # Without an empty line: after one, OpenAI's client takes even a comment for an event.
+            yield b": still here\n"
         if len(events) < BATCH and not ended:
             await asyncio.sleep(POLL_SECONDS)
 

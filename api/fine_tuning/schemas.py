@@ -146,6 +146,12 @@ class EventListing(Listing):
         default=False, description="Server-sent events until the job ends; resume with Last-Event-ID."
     )
 
+    @model_validator(mode="after")
+    def _a_stream_has_no_pages(self) -> Self:
+        if self.stream and "limit" in self.model_fields_set:
+            raise ValueError("limit is for pages: leave it out with stream=true")
+        return self
+
 
 class EventObject(BaseModel):
     """Something that happened in a job; ``seq`` counts a job's events from 1."""

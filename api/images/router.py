@@ -78,7 +78,7 @@ async def _drawn(parts: Platform, who: Caller, drawing_id: str) -> Drawing:
     )
 
 
-@router.post("/generations", response_model=ImagesObject, response_model_exclude_none=True)
+@router.post("/generations", response_model=ImagesObject)
 async def generate(body: ImageCreate, parts: PlatformDep, who: CallerDep, once: OnceDep) -> JSONResponse:
     """Draw pictures with a model and wait for them."""
     width, height = body.sides or (None, None)

@@ -45,11 +45,17 @@ def _kind(schema: dict[str, Any]) -> str:
     return str(schema.get("type", "anything"))
 
 
+def _told(schema: dict[str, Any]) -> str:
+    """Return a field's description and its default."""
+    default = schema.get("default")
+    return str(schema.get("description", "")) + (f" Default: {default}." if default is not None else "")
+
+
 def _rows(schema: dict[str, Any]) -> str:
     required = schema.get("required", ())
     return "".join(
         f"<tr><td><code>{escape(name)}</code>{' *' if name in required else ''}</td>"
-        f"<td>{escape(_kind(one))}</td><td>{escape(one.get('description', ''))}</td></tr>"
+        f"<td>{escape(_kind(one))}</td><td>{escape(_told(one))}</td></tr>"
         for name, one in schema.get("properties", {}).items()
     )
 
@@ -68,6 +74,16 @@ def _body(operation: dict[str, Any], schemas: dict[str, Any]) -> str:
     if rows:
         parts.append(f"<h4>Answer</h4><table>{rows}</table>")
     return "".join(parts)
+
+
+def _methods(schemas: dict[str, Any]) -> str:
+    """Return the hyperparameters of every method."""
+    return "".join(
+        f"<details><summary><code>{escape(name.removesuffix('Hyperparameters').lower())}</code></summary><div>"
+        f"<p>{escape(one.get('description', ''))}</p><table>{_rows(one)}</table></div></details>"
+        for name, one in schemas.items()
+        if name.endswith("Hyperparameters")
+    )
 
 
 def _operations(schema: dict[str, Any]) -> dict[str, list[str]]:
@@ -104,6 +120,6 @@ def docs(request: Request) -> HTMLResponse:
         f"<p class=q>{escape(schema['info']['summary'])} Send <code>Authorization: Bearer KEY</code>; the "
         "unmodified OpenAI client works with <code>base_url=…/v1</code>. * marks what is required. "
         'The same for machines: <a href="/openapi.json">openapi.json</a>.</p>'
-        f"{sections}</html>"
+        f"{sections}<h2>hyperparameters of the methods</h2>{_methods(schema['components']['schemas'])}</html>"
     )
     return HTMLResponse(page, headers=HEADERS)

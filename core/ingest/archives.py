@@ -10,7 +10,7 @@ import tarfile
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -57,7 +57,7 @@ class Archive:
             raise BadRow(f"larger than {size_in_words(at_most)}")
         return data
 
-    def lines(self, name: str, *, at_most: int) -> Iterator[bytes]:
+    def lines(self, name: str, *, at_most: int) -> Generator[bytes, None, None]:
         """Yield a file's lines; BadArchive when one is longer than ``at_most`` bytes, or damaged."""
         try:
             with self.opened(name) as stream:

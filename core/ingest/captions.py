@@ -2,7 +2,8 @@
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from unicodedata import normalize
@@ -26,8 +27,8 @@ class Candidate:
     reason: str | None = None
 
 
-def candidates(archive: Archive) -> Iterator[Candidate]:
-    """Yield every row of an archive in order, then what no row speaks of.
+def candidates(archive: Archive) -> Generator[Candidate, None, None]:
+    """Yield every row of an archive in order, then what no row speaks of. To be closed: it holds a file open.
 
     Raises:
         BadArchive: there are several metadata files, or the one there is cannot be read at all.
@@ -40,8 +41,9 @@ def candidates(archive: Archive) -> Iterator[Candidate]:
     tables = [name for name in tables if name.count("/") == highest]
     if len(tables) > 1:
         raise BadArchive(f"{tables[0]} and {tables[1]}: one metadata file is expected, not several")
-    found = _jsonl(archive, tables[0]) if tables[0].endswith(".jsonl") else _csv(archive, tables[0])
-    yield from _table(archive, tables[0], found)
+    with closing(archive.lines(tables[0], at_most=MOST_LINE_BYTES)) as lines:
+        found = _jsonl(lines, tables[0]) if tables[0].endswith(".jsonl") else _csv(lines, tables[0])
+        yield from _table(archive, tables[0], found)
 
 
 def _table(archive: Archive, table: str, rows: Iterator[Candidate]) -> Iterator[Candidate]:
@@ -65,8 +67,8 @@ def _table(archive: Archive, table: str, rows: Iterator[Candidate]) -> Iterator[
             yield Candidate(name, None, reason=f"no row of {table} names it")
 
 
-def _jsonl(archive: Archive, table: str) -> Iterator[Candidate]:
-    for number, line in enumerate(archive.lines(table, at_most=MOST_LINE_BYTES), start=1):
+def _jsonl(lines: Iterator[bytes], table: str) -> Iterator[Candidate]:
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
@@ -80,9 +82,9 @@ def _jsonl(archive: Archive, table: str) -> Iterator[Candidate]:
         yield _entry(entry, table, number)
 
 
-def _csv(archive: Archive, table: str) -> Iterator[Candidate]:
+def _csv(lines: Iterator[bytes], table: str) -> Iterator[Candidate]:
     def text() -> Iterator[str]:
-        for number, line in enumerate(archive.lines(table, at_most=MOST_LINE_BYTES), start=1):
+        for number, line in enumerate(lines, start=1):
             try:
                 yield line.decode("utf-8-sig" if number == 1 else "utf-8")
             except UnicodeDecodeError as error:

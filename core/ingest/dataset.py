@@ -7,6 +7,7 @@ which a supervisor limits in memory and time.
 import hashlib
 import shutil
 from collections import Counter
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -113,8 +114,8 @@ def _write(archive: Archive, out: Path, limits: Limits) -> Ingested:
     statistics = Statistics()
     rejected: list[dict[str, Any]] = []
     left_out = 0
-    with Shards(out, limits) as shards:
-        for candidate in candidates(archive):
+    with Shards(out, limits) as shards, closing(candidates(archive)) as found:
+        for candidate in found:
             try:
                 data, picture = _checked(archive, candidate, limits)
             except BadRow as error:

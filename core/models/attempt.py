@@ -10,7 +10,7 @@ from core.models.columns import Base
 
 
 class Attempt(Base):
-    """One claim of a unit and how it ended: ``succeeded``, ``preempted``, ``cancelled`` or a reason of failure."""
+    """One claim of a unit and its end: ``succeeded``, ``preempted``, ``cancelled`` or a reason of failure."""
 
     __tablename__ = "attempt"
 

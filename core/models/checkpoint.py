@@ -10,7 +10,7 @@ from core.models.columns import Base, Data, Json
 
 
 class Checkpoint(Base):
-    """Saved weights and trainer state. This row is what makes its objects visible: ``files`` is the manifest."""
+    """Saved weights and trainer state. The row makes its objects visible: ``files`` is the manifest."""
 
     __tablename__ = "checkpoint"
     __table_args__ = (UniqueConstraint("unit_id", "step"),)

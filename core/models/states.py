@@ -30,7 +30,7 @@ class UnitKind(StrEnum):
     """What a unit does."""
 
     ingest = "ingest"
-    encode = "encode"
+    encode = "encode"  # type: ignore[assignment]  # hides str.encode, which no one asks of a kind
     generate = "generate"
     train = "train"
     evaluate = "evaluate"

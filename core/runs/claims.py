@@ -86,7 +86,7 @@ def claim_unit(
     kinds: Sequence[UnitKind] = tuple(UnitKind),
     now: datetime | None = None,
 ) -> Claim | None:
-    """Take the next unit: that of the highest priority, the oldest job, the earliest in its plan; None when there is none.
+    """Take the next unit: of the highest priority, of the oldest job, the earliest in its plan.
 
     A unit whose content is made already is finished on the way, and one whose lease has expired is requeued.
 
@@ -157,7 +157,7 @@ def _take(
             attempt=Unit.attempt + 1,
             worker=worker,
             lease_expires_at=database_now(plus=lease_seconds, now=now),
-            started_at=func.coalesce(Unit.started_at, database_now(now=now)),
+            started_at=func.coalesce(Unit.started_at, database_now()),
             not_before=None,
         )
         .returning(
@@ -231,12 +231,12 @@ def _made_already(session: Session, unit_id: str, job_id: str) -> bool:
     finished: Any = session.execute(
         update(Unit)
         .where(Unit.id == unit_id, Unit.state == UnitState.pending)
-        .values(state=UnitState.succeeded, output=output, fence=Unit.fence + 1, finished_at=utcnow())
+        .values(state=UnitState.succeeded, output=output, fence=Unit.fence + 1, finished_at=database_now())
         .returning(Unit.kind, Unit.iteration, Unit.shard, Unit.shards, Unit.attempt, Unit.fence)
         .execution_options(**QUIETLY)
     ).first()
     if finished is not None:
-        claim = Claim(unit_id, job_id, None, *finished, worker="")
+        claim = Claim(unit_id, job_id, None, *finished, worker="")  # type: ignore[misc]  # a row has six values
         tell(session, job_id, [unit_event(claim, "succeeded", "done before for the same data and model")])
         settle(session, lock(session, job_id))
     return True

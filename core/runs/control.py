@@ -1,4 +1,4 @@
-"""What users wish of a job. A wish takes effect at once when nothing runs, else when the unit that runs has stopped."""
+"""What users wish of a job. It takes effect at once when nothing runs, else when what runs has stopped."""
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
@@ -25,7 +25,7 @@ def cancel_job(session: Session, *, project_id: str, job_id: str) -> Job:
 
 
 def pause_job(session: Session, *, project_id: str, job_id: str) -> Job:
-    """Wish that a job stops at a checkpoint until it is resumed. Conflict when it has ended or is being cancelled."""
+    """Wish that a job stops at a checkpoint until it is resumed. Conflict when it has ended or is ending."""
     job = _locked(session, project_id, job_id)
     if job.state is JobState.paused or job.pause_requested:
         return job

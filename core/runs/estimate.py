@@ -11,7 +11,7 @@ FREE = frozenset({UnitKind.publish})  # copies files: seconds
 def seconds_left(
     units: Sequence[Unit], hyperparameters: SpinHyperparameters | SftHyperparameters
 ) -> float | None:
-    """Return the seconds of work that are left for one worker; None while a kind of unit was never seen at work.
+    """Return the seconds of work left for one worker; None while a kind of unit was never seen at work.
 
     A unit takes as long for each of its steps (optimiser steps for ``train``, else one) as those of its
     kind that have ended took, or as the one that runs is taking.
@@ -38,11 +38,12 @@ def seconds_left(
 def _seconds(unit: Unit) -> float | None:
     """Return what a unit took, or what it will have taken."""
     if unit.state is UnitState.succeeded and unit.started_at is not None and unit.finished_at is not None:
-        return (unit.finished_at - unit.started_at).total_seconds()
+        took: float = (unit.finished_at - unit.started_at).total_seconds()
+        return took
     progress = unit.progress or {}
     step, of, left = progress.get("step"), progress.get("of"), progress.get("seconds_left")
     if unit.state is UnitState.running and step and of and left is not None and of > step:
-        return float(left) * of / (of - step)
+        return float(left * of / (of - step))
     return None
 
 

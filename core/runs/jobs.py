@@ -1,5 +1,6 @@
 """Jobs: made, found, listed."""
 
+import re
 import secrets
 from collections.abc import Mapping
 from typing import Any
@@ -19,6 +20,7 @@ from spin_engine.config import METHODS, Method, with_recommended
 
 METHOD: TypeAdapter[Any] = TypeAdapter(Method)
 SEEDS = 2**31
+NAME = re.compile(r"(?!(?:int|float|str|list|tuple)$)[A-Za-z_][A-Za-z0-9_]*")
 
 
 def create_job(
@@ -37,10 +39,11 @@ def create_job(
     """Make a job and start it, at once or when its datasets are ready.
 
     Args:
-        session: an open transaction. project_id: whose it is. model: a base model, a result, or a
-            checkpoint's id. training_file: id of a dataset, or of a file, from which a dataset is then
-            made. method: ``{"type": T, T: {"hyperparameters": {...}}}``; what is missing or ``"auto"`` is
-            resolved here.
+        session: an open transaction.
+        project_id: whose it is.
+        model: a base model, a result, or a checkpoint's id.
+        training_file: id of a dataset, or of a file, from which a dataset is then made.
+        method: ``{"type": T, T: {"hyperparameters": {...}}}``; what is missing or ``"auto"`` is resolved.
         validation_file: as ``training_file``; measured, never trained on.
         seed: drawn when missing.
         suffix: becomes a part of the result's name.
@@ -91,7 +94,7 @@ def create_job(
 
 
 def resolved_method(method: Any, defaults: dict[str, Any] | None) -> dict[str, Any]:
-    """Return a method with every hyperparameter: the user's, else the model's recommended one, else the default.
+    """Return a method with every hyperparameter: the user's, the model's recommended one, or the default.
 
     Raises:
         Invalid: naming each field that is wrong; ``param`` is the first one.
@@ -99,7 +102,7 @@ def resolved_method(method: Any, defaults: dict[str, Any] | None) -> dict[str, A
     try:
         found = METHOD.validate_python(with_recommended(method, defaults or {}))
     except ValidationError as error:
-        wrong = [_wrong_field(each) for each in error.errors(include_url=False, include_context=False)]
+        wrong = _wrong_fields(error)
         raise Invalid(
             "; ".join(message for _, message in wrong[:5]), param=wrong[0][0], code="invalid_method"
         ) from None
@@ -107,28 +110,42 @@ def resolved_method(method: Any, defaults: dict[str, Any] | None) -> dict[str, A
     return dumped
 
 
-def _wrong_field(error: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the path of a field, as the user wrote it, and what is wrong with it."""
-    where = list(error["loc"])[1:]  # the first part is the method's type, which pydantic tells twice
-    while where and not _is_written(where[-1]):
-        where.pop()
-    path = ".".join(["method", *map(str, where)])
+def _wrong_fields(error: ValidationError) -> list[tuple[str, str]]:
+    """Return the path of each wrong field, as the user wrote it, and what is wrong with it.
+
+    Of a field that may be one value or a list, pydantic tells what is wrong with it as each; the one that it
+    is not meant to be is left out.
+    """
+    found = [(_path(each["loc"]), each) for each in error.errors(include_url=False, include_context=False)]
+    meant = [path for path, each in found if not each["type"].endswith("_type")]
+    told = [
+        (path, each)
+        for path, each in found
+        if not each["type"].endswith("_type")
+        or not any(f"{other}.".startswith(f"{path}.") for other in meant)
+    ]
+    return [
+        (f"{path}.type" if each["type"].startswith("union_tag") else path, _said(path, each))
+        for path, each in told
+    ]
+
+
+def _path(where: tuple[str | int, ...]) -> str:
+    """Return ``method.spin.hyperparameters.steps.1``; pydantic puts its own words among the keys."""
+    written = [part for part in where[1:] if isinstance(part, int) or NAME.fullmatch(part)]
+    return ".".join(["method", *map(str, written)])
+
+
+def _said(path: str, error: Mapping[str, Any]) -> str:
     given = error.get("input")
     match error["type"]:
         case "union_tag_invalid" | "union_tag_not_found":
-            return "method.type", f"method.type must be one of {', '.join(METHODS)}"
+            return f"{path}.type must be one of {', '.join(METHODS)}"
         case "extra_forbidden":
-            return path, f"{path}: unknown field; leave it out, or check its spelling in /docs"
-        case "value_error":
-            return path, f"{path}: {error['msg'].removeprefix('Value error, ')}"
-    text = str(error["msg"])
+            return f"{path}: unknown field; leave it out, or check its spelling in /docs"
+    text = str(error["msg"]).removeprefix("Value error, ")
     shown = f", not {given!r}" if isinstance(given, str | int | float) and len(repr(given)) <= 60 else ""
-    return path, f"{path}: {text[:1].lower()}{text[1:]}{shown}"
-
-
-def _is_written(part: str | int) -> bool:
-    """Tell whether a part of an error's place is a key or an index, not the name of one of pydantic's branches."""
-    return isinstance(part, int) or (part.isidentifier() and part not in {"int", "float", "str", "tuple"})
+    return f"{path}: {text[:1].lower()}{text[1:]}{shown}"
 
 
 def get_job(session: Session, *, project_id: str, job_id: str) -> Job:

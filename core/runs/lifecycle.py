@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from core import outbox
-from core.clock import utcnow
+from core.clock import database_now, utcnow
 from core.db import settings_of
 from core.events import NewEvent, tell
 from core.ids import new_id
@@ -32,6 +32,15 @@ from core.queue import RUN_UNIT
 from spin_engine.config import JobConfig
 
 QUIETLY = {"synchronize_session": False}
+SAID = {
+    JobState.validating_files: "The job waits for its datasets.",
+    JobState.queued: "The job is queued.",
+    JobState.running: "The job is running.",
+    JobState.paused: "The job is paused.",
+    JobState.succeeded: "The job has succeeded.",
+    JobState.failed: "The job failed.",
+    JobState.cancelled: "The job is cancelled.",
+}
 LEVELS = {JobState.failed: Level.error, JobState.cancelled: Level.warn}
 
 
@@ -57,7 +66,7 @@ def move(session: Session, job: Job, *, to: JobState, come_from: Sequence[JobSta
     if moved is None:
         return False
     data: dict[str, Any] = {"state": to.value}
-    message = f"The job is {to.value.replace('_', ' ')}."
+    message = SAID[to]
     if to is JobState.failed:
         data["failure"] = values["failure"]
         message = f"The job failed ({values['failure']['reason']}): {values['failure']['message']}"
@@ -133,17 +142,18 @@ def _call_off(session: Session, ids: Sequence[str]) -> None:
     """Cancel units; one that runs loses its fence, so that nothing of it becomes visible any more."""
     if not ids:
         return
-    now = utcnow()
     session.execute(
         update(Attempt)
         .where(Attempt.unit_id.in_(ids), Attempt.ended_at.is_(None))
-        .values(ended_at=now, outcome="cancelled")
+        .values(ended_at=utcnow(), outcome="cancelled")
         .execution_options(**QUIETLY)
     )
     session.execute(
         update(Unit)
         .where(Unit.id.in_(ids), Unit.state.in_((UnitState.waiting, UnitState.pending, UnitState.running)))
-        .values(state=UnitState.cancelled, fence=Unit.fence + 1, lease_expires_at=None, finished_at=now)
+        .values(
+            state=UnitState.cancelled, fence=Unit.fence + 1, lease_expires_at=None, finished_at=database_now()
+        )
         .execution_options(**QUIETLY)
     )
 
@@ -207,6 +217,6 @@ def start_if_valid(session: Session, job: Job) -> None:
 
 
 def content_key(job: Job, sha256: str) -> str:
-    """Return what decides the output of a job's ``encode``: the pipeline, the data, the resolution, the project."""
+    """Return what decides the output of a job's ``encode``: project, pipeline, data, resolution."""
     hyperparameters = job.method[job.method["type"]]["hyperparameters"]
     return f"encode:{job.project_id}:{job.pipeline_digest}:{sha256}:{hyperparameters.get('resolution')}"

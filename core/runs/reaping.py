@@ -42,7 +42,7 @@ def reap(session: Session, *, now: datetime | None = None) -> int:
 
 
 def give_back(session: Session, *, worker: str, now: datetime | None = None) -> int:
-    """Take all units from a worker that is known to be dead, without waiting for their leases; return how many."""
+    """Take all units from a worker that is known to be dead, whatever their leases; return how many."""
     held = session.scalars(
         select(Unit.id).where(Unit.state == UnitState.running, Unit.worker == worker).order_by(Unit.id)
     ).all()
@@ -113,7 +113,7 @@ def lose(
             lease_expires_at=None,
             worker=None,
             not_before=database_now(plus=wait, now=now) if state is UnitState.pending else None,
-            finished_at=None if state is UnitState.pending else utcnow(),
+            finished_at=None if state is UnitState.pending else database_now(),
         )
         .execution_options(**QUIETLY)
     )
@@ -135,9 +135,11 @@ def _lost(unit: Unit, reason: Reason, message: str, state: UnitState, wait: floa
         else "the job goes on without these numbers",
         UnitState.cancelled: "the job is being cancelled",
     }[state]
+    first_line = next(iter(message.splitlines()), "")[:300]
     return NewEvent(
-        "unit", f"{unit.kind.value} {unit.iteration}: {WHO[reason]}: {message.splitlines()[0][:300] if
-        message else ''}; {after}.", {
+        "unit",
+        f"{unit.kind.value} {unit.iteration}: {WHO[reason]}: {first_line}; {after}.",
+        {
             "unit": unit.id,
             "kind": unit.kind.value,
             "iteration": unit.iteration,

@@ -19,9 +19,9 @@ EVALUATION_STEP = 0
 
 
 def record_events(session: Session, claim: Claim, lines: Sequence[Line]) -> None:
-    """Write lines of type ``progress``, ``metrics``, ``evaluation`` and ``message``; of progress only the last counts.
+    """Write lines of type ``progress``, ``metrics``, ``evaluation`` and ``message``.
 
-    A number that is not finite is told as null and not kept as a metric.
+    Of progress only the last line counts. A number that is not finite is told as null and not kept.
 
     Raises:
         StaleFence: the claim is lost; nothing may be committed.
@@ -118,9 +118,9 @@ def record_checkpoint(
     files: list[dict[str, Any]],
     metrics: dict[str, float] | None = None,
 ) -> str:
-    """Make a checkpoint visible whose objects lie in the store, verified; return its id. Progress forgives failures.
+    """Make a checkpoint visible whose objects lie in the store, verified; return its id.
 
-    The same step of a unit twice is one checkpoint: the first.
+    It is progress, which forgives earlier failures. The same step of a unit twice is one checkpoint.
 
     Args:
         session: an open transaction.

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from core import datasets, outbox, registry
-from core.clock import utcnow
+from core.clock import database_now
 from core.events import NewEvent, tell
 from core.models import Job, Reason, Unit, UnitKind, UnitState
 from core.queue import RUN_UNIT
@@ -19,9 +19,10 @@ def succeed_unit(session: Session, claim: Claim, *, output: dict[str, Any]) -> N
     """Finish a unit, publish what it made, and let the next ones start.
 
     Args:
-        session: an open transaction. claim: what ``claim_unit`` gave. output: for units of jobs ``{"files":
-            [{path, key, sha256, size}, ...]}``, the manifest of the unit's ``out`` folder; for ``ingest``
-            what ``core.ingest`` returned, with ``key`` in each file of ``shards`` and ``pages``.
+        session: an open transaction.
+        claim: what ``claim_unit`` gave.
+        output: for units of jobs ``{"files": [{path, key, sha256, size}, ...]}``, the manifest of the unit's
+            ``out`` folder; for ``ingest`` what was found, ``shards`` and ``pages`` being manifests.
 
     Raises:
         StaleFence: the claim is lost; nothing may be committed.
@@ -33,7 +34,7 @@ def succeed_unit(session: Session, claim: Claim, *, output: dict[str, Any]) -> N
         output=output,
         failure=None,
         lease_expires_at=None,
-        finished_at=utcnow(),
+        finished_at=database_now(),
     )
     close_attempt(session, claim.unit_id, claim.fence, outcome="succeeded")
     if job is None:
@@ -70,7 +71,7 @@ def fail_unit(
 
 
 def release_unit(session: Session, claim: Claim, *, cancelled: bool = False) -> None:
-    """Give a unit back unharmed: the worker stops, or a wish of the user was carried out. It costs no attempt.
+    """Give a unit back unharmed, because the worker stops or the user wishes it. It costs no attempt.
 
     Args:
         session: an open transaction.
@@ -88,7 +89,7 @@ def release_unit(session: Session, claim: Claim, *, cancelled: bool = False) -> 
         worker=None,
         lease_expires_at=None,
         attempt=Unit.attempt - (0 if cancelled else 1),
-        finished_at=utcnow() if cancelled else None,
+        finished_at=database_now() if cancelled else None,
     )
     outcome = "cancelled" if cancelled else "preempted"
     close_attempt(session, claim.unit_id, claim.fence, outcome=outcome)

@@ -143,7 +143,7 @@ def list_metrics(
     after: int | None = None,
     limit: int = 1000,
 ) -> Page[Metric]:
-    """List a job's numbers in the order in which they were measured, after the one whose ``seq`` is ``after``."""
+    """List a job's numbers as they were measured, after the one whose ``seq`` is ``after``."""
     get_job(session, project_id=project_id, job_id=job_id)
     statement = select(Metric).where(Metric.job_id == job_id, Metric.seq > (after or 0))
     if names is not None:

@@ -153,15 +153,18 @@ class Judge(nn.Module):
         )
 
     def save(self, folder: Path) -> None:
-        """Write ``judge.safetensors`` and ``judge.json``."""
+        """Write ``judge.safetensors``, its floats in half precision, and ``judge.json``."""
         folder.mkdir(parents=True, exist_ok=True)
-        weights = {name: value.contiguous() for name, value in self.state_dict().items()}
+        weights = {
+            name: (value.half() if value.is_floating_point() else value).contiguous()
+            for name, value in self.state_dict().items()
+        }
         (folder / "judge.safetensors").write_bytes(save(weights))
         (folder / "judge.json").write_text(json.dumps(dataclasses.asdict(self.config), indent=1) + "\n")
 
     @classmethod
     def load(cls, folder: Path) -> "Judge":
-        """Read a judge that ``save`` wrote, ready to look."""
+        """Read a judge that ``save`` wrote, ready to look; its weights become float32 again."""
         judge = cls(JudgeConfig.read(folder / "judge.json"))
         judge.load_state_dict(load_file(folder / "judge.safetensors"))
         return judge.eval()

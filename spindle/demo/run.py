@@ -30,6 +30,7 @@ DATA = ROOT / "examples" / "emoji" / "data"
 CONFIGS = {"SFT": ROOT / "configs" / "starter_sft.yaml", "SPIN": ROOT / "configs" / "starter_spin.yaml"}
 MODEL = "starter"
 LOOK_SECONDS = 1.0
+ONE_WORKER = {"SPINDLE_SHARD_ROWS": "1000"}  # shards are for several workers: here each costs one more start
 PROMPT = "red apple"
 SAMPLER = {"steps": "steps", "guidance_scale": "guidance"}
 
@@ -46,7 +47,7 @@ def run(report: Path, state: Path) -> None:
     began = time.monotonic()
     make_fresh(state)
     out.print("Starting Spindle ...", markup=False)
-    with temporary(state, alone=True) as client:
+    with temporary(state, alone=True, settings=ONE_WORKER) as client:
         out.print(
             f"Spindle runs at {client.location.url}; its logs are in {shown(state / 'logs')}.", markup=False
         )

@@ -9,7 +9,7 @@ import pytest
 
 from core.migrate import migrate
 from core.settings import Settings
-from tests.api.platform import Running, platform_in
+from tests.api.platform import Running, Served, platform_in, server_in
 
 DEFAULTS = {
     "spin": {"n_iterations": 2, "steps": [3, 2], "learning_rate": 0.001, "beta": 100.0, "batch_size": 2},
@@ -31,18 +31,34 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-def settings_in(home: Path) -> Settings:
+def settings_in(home: Path, *, max_file_bytes: int = 1 << 20) -> Settings:
     return Settings(
-        state=home / "state", base_models=home / "models", max_file_bytes=1 << 20, drawing_timeout_seconds=5.0
+        state=home / "state",
+        base_models=home / "models",
+        max_file_bytes=max_file_bytes,
+        drawing_timeout_seconds=5.0,
     )
+
+
+def copied(prepared: Path, home: Path) -> Path:
+    """Copy the prepared folder; the models stay where they were registered."""
+    shutil.copytree(prepared / "state", home / "state")
+    (home / "models").symlink_to(prepared / "models")
+    return home
+
+
+@pytest.fixture(scope="session")
+def server(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server process that several tests share."""
+    home = copied(prepared, tmp_path_factory.mktemp("server"))
+    with server_in(settings_in(home, max_file_bytes=1 << 30)) as served:
+        yield served
 
 
 @pytest.fixture
 def home(prepared: Path, tmp_path: Path) -> Path:
-    """A copy of the prepared folder; the models stay where they were registered."""
-    shutil.copytree(prepared / "state", tmp_path / "state")
-    (tmp_path / "models").symlink_to(prepared / "models")
-    return tmp_path
+    """A platform's folder."""
+    return copied(prepared, tmp_path)
 
 
 @pytest.fixture

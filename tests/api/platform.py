@@ -2,7 +2,12 @@
 
 import io
 import json
+import os
+import socket
+import subprocess
+import sys
 import tempfile
+import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx2
 from fastapi.testclient import TestClient
 from PIL import Image
 from sqlalchemy import func, select
@@ -24,7 +30,7 @@ from core.runs import claims, records, units
 from core.settings import Settings
 from core.storage.store import ObjectStore, store_for
 
-SILENT = frozenset({"outbox", "worker_node", "attempt"})
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def png(shade: int = 0, side: int = 16) -> bytes:
@@ -54,10 +60,9 @@ class Running:
     settings: Settings
     database: Database
     store: ObjectStore
-    client: TestClient
+    client: httpx2.Client
     secret: str
     worker: str = "test-worker"
-    crashes: list[str] = field(default_factory=list)
 
     def counts(self) -> dict[str, int]:
         """Return how many rows each table has and how many objects lie in the store."""
@@ -77,6 +82,7 @@ class Running:
         return {"Authorization": f"Bearer {secret}"}
 
     def upload(self, data: bytes | None = None, name: str = "pictures.zip") -> str:
+        """Return the id of an uploaded file."""
         answer = self.client.post(
             "/v1/files",
             files={"file": (name, archive() if data is None else data)},
@@ -93,7 +99,9 @@ class Running:
         return str(made.json()["id"])
 
     def job(self, **more: Any) -> dict[str, Any]:
-        body = {"model": "tiny", "training_file": self.dataset(), "method": {"type": "spin"}} | more
+        """Return a job, made on a dataset that is ready."""
+        training_file = more.pop("training_file", None) or self.dataset()
+        body = {"model": "tiny", "training_file": training_file, "method": {"type": "spin"}} | more
         answer = self.client.post("/v1/fine_tuning/jobs", json=body)
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
@@ -118,6 +126,7 @@ class Running:
         return manifest
 
     def succeed(self, claim: claims.Claim, files: dict[str, bytes]) -> None:
+        """Finish a unit with these files."""
         manifest = self.put(claim, files)
         with transaction(self.database) as session:
             units.succeed_unit(session, claim, output={"files": manifest})
@@ -152,7 +161,7 @@ def _train(running: Running, claim: claims.Claim) -> None:
     lines: Sequence[dict[str, Any]] = [
         {"type": "progress", "step": 1, "of": 2, "what": "train", "seconds_left": 1.0},
         *(
-            {"type": "metrics", "step": step, "iteration": claim.iteration, "values": {"loss": 0.7 - step / 10}}
+            {"type": "metrics", "step": step, "iteration": claim.iteration, "values": {"loss": 0.5**step}}
             for step in (1, 2)
         ),
     ]
@@ -193,6 +202,63 @@ WORK: dict[UnitKind, Callable[[Running, claims.Claim], None]] = {
     UnitKind.evaluate: _evaluate,
     UnitKind.publish: _publish,
 }
+
+
+@dataclass
+class Served(Running):
+    """The same behind a real server process."""
+
+    url: str = ""
+    process: subprocess.Popen[bytes] = field(kw_only=True)
+    log: Path = field(kw_only=True)
+
+
+@contextmanager
+def server_in(settings: Settings) -> Iterator[Served]:
+    """Yield a uvicorn process on a migrated state folder, which is stopped at the end."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    told = {
+        "SPINDLE_STATE": str(settings.state),
+        "SPINDLE_BASE_MODELS": str(settings.base_models),
+        "SPINDLE_MAX_FILE_BYTES": str(settings.max_file_bytes),
+        "SPINDLE_PUBLIC_URL": url,
+    }
+    secret = (settings.state / "key").read_text().strip()
+    log = settings.state / "api.log"
+    command = [sys.executable, "-m", "uvicorn", "api.main:app", "--host", "127.0.0.1", "--port", str(port)]
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=os.environ | told, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+        )
+    database = Database(settings)
+    try:
+        with httpx2.Client(base_url=url, headers={"Authorization": f"Bearer {secret}"}, timeout=30) as client:
+            _wait_for(client, process)
+            yield Served(
+                settings, database, store_for(settings), client, secret, url=url, process=process, log=log
+            )
+    finally:
+        database.dispose()
+        process.terminate()
+        try:
+            process.wait(20)
+        finally:
+            process.kill()
+
+
+def _wait_for(client: httpx2.Client, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(600):
+        assert process.poll() is None, "the server died at its start"
+        try:
+            client.get("/livez")
+        except httpx2.TransportError:
+            time.sleep(0.1)
+        else:
+            return
+    raise AssertionError("the server did not answer within a minute")
 
 
 @contextmanager

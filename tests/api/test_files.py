@@ -114,6 +114,14 @@ def test_the_same_key_uploads_once_whatever_the_boundary(platform: Running) -> N
     assert platform.counts() == before
 
 
+def test_bytes_that_are_gone_are_told_before_the_answer_begins(platform: Running) -> None:
+    file_id = platform.upload(b"mine")
+    for key in list(platform.store.list("files/")):
+        platform.store.delete(key)
+    answer = platform.client.get(f"/v1/files/{file_id}/content")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "object_gone")
+
+
 def test_another_projects_file_does_not_exist(platform: Running) -> None:
     file_id = platform.upload(b"mine")
     other = platform.other_project()

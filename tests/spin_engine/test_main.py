@@ -3,13 +3,16 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from spin_engine import checkpoint
 from spin_engine.__main__ import main
@@ -39,8 +42,7 @@ def start(folder: Path, **spec: Any) -> subprocess.Popen[str]:
     folder.mkdir(parents=True)
     (folder / "spec.json").write_text(UnitSpec(out=folder / "out", **spec).model_dump_json())
     command = [sys.executable, "-m", "spin_engine", "unit", str(folder / "spec.json")]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=ENVIRONMENT)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
 
 
 def hit(child: subprocess.Popen[str], number: signal.Signals) -> list[dict[str, Any]]:
@@ -50,7 +52,8 @@ def hit(child: subprocess.Popen[str], number: signal.Signals) -> list[dict[str, 
     while sum(line["type"] == "metrics" for line in lines) < 8:
         lines.append(json.loads(child.stdout.readline()))
     child.send_signal(number)
-    rest, _ = child.communicate(timeout=60)
+    rest = child.stdout.read()
+    child.wait(timeout=60)
     return lines + [json.loads(line) for line in rest.splitlines() if line.endswith("}")]
 
 
@@ -74,19 +77,61 @@ def test_stopped_or_killed_it_goes_on_to_the_same_bits(training: dict[str, Any],
         assert (out / "weights" / ADAPTER_FILE).read_bytes() == whole
 
 
-def test_stdout_is_json_lines_and_mistakes_have_a_reason(training: dict[str, Any], tmp_path: Path) -> None:
+def test_two_processes_train_as_one(training: dict[str, Any], tmp_path: Path) -> None:
+    """Each takes half of every batch; sums in another order agree to about 1e-6, not to the bit."""
+    few = training | {"method": method(sft_steps=3, sft_learning_rate=1e-4, adapter="full", rank=None)}
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    spec = tmp_path / "spec.json"
+    spec.write_text(UnitSpec(out=tmp_path / "two" / "out", **few).model_dump_json())
+    shared = ENVIRONMENT | {
+        "ACCELERATE_USE_CPU": "1",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "WORLD_SIZE": "2",
+    }
+    ranks = [shared | {"RANK": rank, "LOCAL_RANK": rank} for rank in "01"]
+    command = [sys.executable, "-m", "spin_engine", "unit", str(spec)]
+    children = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=own) for own in ranks]
+    told = [child.communicate(timeout=120)[0].splitlines() for child in children]
+    assert [child.returncode for child in children] == [0, 0]
+    assert told[1] == []
+    found = [line for line in map(json.loads, told[0]) if line["type"] == "metrics"]
+    alone = run(out=tmp_path / "one" / "out", **few)
+    assert [line["values"]["loss"] for line in found] == pytest.approx(alone.values("loss"), abs=1e-5)
+    weights = "weights/unet/diffusion_pytorch_model.safetensors"
+    one, two = (load_file(tmp_path / name / "out" / weights) for name in ("one", "two"))
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name], tensor, atol=2e-5, rtol=1e-4)
+
+
+@pytest.fixture
+def own_signals() -> Iterator[None]:
+    """Put the handlers back that a command has set."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("own_signals")
+def test_stdout_is_json_lines_and_mistakes_have_a_reason(
+    training: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "base").mkdir()
     inputs = training["inputs"] | {"base": tmp_path / "base"}
-    child = start(tmp_path / "unit", **training | {"inputs": inputs})
-    out, errors = child.communicate(timeout=60)
-    assert child.returncode == 65
-    (line,) = out.splitlines()
+    spec = UnitSpec(out=tmp_path / "out", **training | {"inputs": inputs})
+    (tmp_path / "spec.json").write_text(spec.model_dump_json())
+    assert main(["unit", str(tmp_path / "spec.json")]) == 65
+    shown = capfd.readouterr()
+    (line,) = shown.out.splitlines()
     assert json.loads(line) == {
         "type": "error",
         "reason": "user_error",
         "message": f"{tmp_path / 'base'} is not a diffusers pipeline: it has no model_index.json",
     }
-    assert "Traceback" in errors
+    assert "Traceback" in shown.err
 
 
 def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
@@ -98,6 +143,7 @@ def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
         assert text in shown
 
 
+@pytest.mark.usefixtures("own_signals")
 def test_a_wrong_config_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = tmp_path / "job.yaml"
     config.write_text("model: absent\ntraining_data: x\nmethod: {type: sft}\n")

@@ -50,7 +50,7 @@ def test_batch_mates_do_not_matter(
 
     together = latents(0, 1, 2)
     assert torch.equal(latents(2, 0, 1)[[1, 2, 0]], together)
-    torch.testing.assert_close(latents(1)[0], together[1], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(latents(1)[0], together[1], atol=1e-4, rtol=1e-4)
 
 
 def test_noise_depends_on_the_seed_alone() -> None:

@@ -147,9 +147,10 @@ def test_self_play_pulls_towards_the_data(inputs: dict[str, Path], tmp_path: Pat
 
 
 def test_checkpoints_are_told_and_whole(inputs: dict[str, Path], tmp_path: Path) -> None:
-    heard = train(tmp_path, inputs, hyper={"steps": 5})
+    sft = {"base": inputs["base"], "encoded": inputs["encoded"]}
+    heard = train(tmp_path, sft, hyper={"sft_steps": 5}, iteration=0)
     told = [line for line in heard.lines if line["type"] == "checkpoint"]
-    assert [(line["step"], line["iteration"]) for line in told] == [(2, 1), (4, 1), (5, 1)]
+    assert [(line["step"], line["iteration"]) for line in told] == [(2, 0), (4, 0), (5, 0)]
     for line in told:
         manifest = checkpoint.verify(Path(line["path"]))
         assert manifest.step == line["step"]

@@ -1,16 +1,22 @@
 """``spindle up`` with the real services."""
 
+import io
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from PIL import Image
+from typer.testing import CliRunner
 
+from spindle.cli.main import app
 from spindle.client import Spindle
 from spindle.errors import SpindleError
 from spindle.location import importable
@@ -63,7 +69,7 @@ def left(pids: set[int]) -> set[int]:
 
 
 @contextmanager
-def up(state: Path) -> Iterator[subprocess.Popen[bytes]]:
+def up(state: Path, *, ready: bool = True) -> Iterator[subprocess.Popen[bytes]]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SPINDLE_")}
     with (state.parent / "said.txt").open("wb") as said:
         process = subprocess.Popen(
@@ -73,13 +79,53 @@ def up(state: Path) -> Iterator[subprocess.Popen[bytes]]:
             stderr=said,
         )
     try:
-        until(lambda: (state / "url").exists() or process.poll() is not None, "not ready")
+        if ready:
+            until(lambda: (state / "url").exists() or process.poll() is not None, "not ready")
         assert process.poll() is None, (state.parent / "said.txt").read_text()
         yield process
     finally:
         if process.poll() is None:
             process.terminate()
         process.wait(30)
+
+
+def zipped(path: Path, captions: tuple[str, ...]) -> Path:
+    rows = [{"file_name": f"{index}.png", "text": caption} for index, caption in enumerate(captions)]
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("metadata.jsonl", "\n".join(map(json.dumps, rows)))
+        for index in range(len(rows)):
+            picture = io.BytesIO()
+            Image.new("RGB", (16, 16), (index, 0, 0)).save(picture, "PNG")
+            archive.writestr(f"{index}.png", picture.getvalue())
+    return path
+
+
+def the_commands_reach_it(state: Path, folder: Path) -> None:
+    """Run the commands against the real platform, from the upload of an archive to a refused job."""
+
+    def spindle(*words: str, code: int = 0) -> str:
+        result = CliRunner().invoke(app, [*words, "--state", str(state)])
+        assert result.exit_code == code, result.output
+        return result.output
+
+    archive = zipped(folder / "discs.zip", ("red disc", "dark disc"))
+    key = spindle("key").strip()
+    assert key == (state / "key").read_text().strip()
+    assert key not in spindle("key", "list")
+    file_id = spindle("files", "upload", str(archive)).strip()
+    assert json.loads(spindle("files", "list", "--json"))[0]["filename"] == "discs.zip"
+    dataset = json.loads(spindle("datasets", "create", "discs", file_id, "--json"))
+    assert (dataset["status"], dataset["rows"], dataset["version"]) == ("ready", 2, 1)
+    assert "discs v1" in spindle("datasets", "list")
+    rows = spindle("datasets", "rows", dataset["id"])
+    assert "red disc" in rows
+    assert "dark disc" in rows
+    empty = zipped(folder / "empty.zip", ())
+    assert "cannot be used" in spindle("datasets", "create", "empty", str(empty), code=1)
+    assert "nobody" in spindle("jobs", "create", "nobody", dataset["id"], code=1)
+    assert "No jobs yet" in spindle("jobs", "list")
+    assert "nobody" in spindle("models", "show", "nobody", code=1)
+    assert f"{file_id} deleted" in spindle("files", "delete", file_id)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -92,6 +138,7 @@ def test_the_platform_starts_mends_itself_and_stops_whole(tmp_path: Path) -> Non
             assert all(model.kind == "base" for model in client.models.list())
             with pytest.raises(SpindleError, match="Choose another port"):
                 check_port("127.0.0.1", int(client.location.url.rpartition(":")[2]))
+        the_commands_reach_it(state, tmp_path)
         text = said.read_text()
         assert (state / "url").read_text().strip() in text
         assert str(state / "logs") in text
@@ -126,8 +173,8 @@ def test_the_platform_starts_mends_itself_and_stops_whole(tmp_path: Path) -> Non
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_supervisor_that_is_killed_leaves_nothing_behind(tmp_path: Path) -> None:
     state = tmp_path / "state"
-    with up(state) as process:
-        assert pid_of(process, "worker serve") is not None
+    with up(state, ready=False) as process:
+        until(lambda: pid_of(process, "worker beat") is not None, "the services were not started")
         everyone = set(family(process.pid))
         process.kill()
         process.wait()

@@ -16,8 +16,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, DDPMScheduler, DPMSolverMultistepScheduler
-from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    DDPMScheduler,
+    DPMSolverMultistepScheduler,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from torch.nn import functional
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
@@ -123,6 +128,7 @@ class Sampler:
         self.generator = torch.Generator().manual_seed(0)
 
     def __call__(self, size: int) -> Batch:
+        """Return a batch of ``size`` pictures."""
         rows = torch.randint(self.latents.shape[1], (size,), generator=self.generator)
         shift = torch.randint(2 * len(self.latents) - 2, (size,), generator=self.generator)
         shift = torch.where(shift < len(self.latents), shift, torch.zeros_like(shift))
@@ -208,7 +214,7 @@ def main() -> None:
     live = torch.nn.ModuleDict(
         {"unet": build_unet(tuple(args.widths)), "text_encoder": build_text_encoder(tokenizer)}
     )
-    mean = copy.deepcopy(live).requires_grad_(False)
+    mean = copy.deepcopy(live).requires_grad_(requires_grad=False)
     sampler, scheduler = load_data(args.build, vae, tokenizer), noise_scheduler()
     print(json.dumps({"parameters": {k: sum(p.numel() for p in m.parameters()) for k, m in live.items()}}))
     optimizer = torch.optim.AdamW(

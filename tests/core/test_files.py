@@ -1,0 +1,98 @@
+"""Rows of files, and when their bytes go."""
+
+import io
+
+import pytest
+
+from core import files, keys
+from core.db import Database, transaction
+from core.errors import Conflict, NotFound
+from core.models import Dataset, DatasetState, File, Project
+from core.settings import Settings
+from core.storage.store import ObjectStore, store_for
+
+PROJECT = keys.DEFAULT_PROJECT
+
+
+@pytest.fixture
+def folder(settings: Settings) -> ObjectStore:
+    """The folder store of these settings."""
+    return store_for(settings)
+
+
+def upload(database: Database, store: ObjectStore, *, purpose: str = "fine-tune") -> File:
+    file_id = files.new_id()
+    key = files.object_key(project_id=PROJECT, file_id=file_id)
+    stored = store.put(key, io.BytesIO(b"bytes"), None)
+    with transaction(database) as session:
+        return files.create_file(
+            session,
+            project_id=PROJECT,
+            file_id=file_id,
+            filename="a.zip",
+            purpose=purpose,
+            stored=stored,
+            key=key,
+        )
+
+
+def use(database: Database, file: File, state: DatasetState) -> None:
+    with transaction(database) as session:
+        session.add(Dataset(id="ds-1", project_id=PROJECT, name="d", version=1, file_id=file.id, state=state))
+
+
+def test_a_file_tells_what_was_stored(database: Database, folder: ObjectStore) -> None:
+    file = upload(database, folder)
+    with transaction(database) as session:
+        found = files.get_file(session, project_id=PROJECT, file_id=file.id)
+        assert (found.filename, found.bytes, found.purpose) == ("a.zip", 5, "fine-tune")
+        assert found.sha256 == "277089d91c0bdf4f2e6862ba7e4a07605119431f5d13f726dd352b06f1b206a9"
+
+
+def test_lists_by_purpose_and_age(database: Database, folder: ObjectStore) -> None:
+    made = [upload(database, folder, purpose=each).id for each in ("fine-tune", "user_data", "fine-tune")]
+    with transaction(database) as session:
+        newest = files.list_files(session, project_id=PROJECT, limit=2)
+        assert [file.id for file in newest.items] == [made[2], made[1]]
+        assert newest.has_more
+        oldest = files.list_files(session, project_id=PROJECT, after=made[0], limit=5, ascending=True)
+        assert [file.id for file in oldest.items] == made[1:]
+        tuned = files.list_files(session, project_id=PROJECT, purpose="fine-tune")
+        assert [file.id for file in tuned.items] == [made[2], made[0]]
+
+
+def test_a_deleted_file_is_gone_and_its_bytes_follow(database: Database, folder: ObjectStore) -> None:
+    kept, deleted = upload(database, folder), upload(database, folder)
+    use(database, deleted, DatasetState.ready)
+    with transaction(database) as session:
+        files.delete_file(session, project_id=PROJECT, file_id=deleted.id)
+    with transaction(database) as session:
+        with pytest.raises(NotFound):
+            files.get_file(session, project_id=PROJECT, file_id=deleted.id)
+        assert [file.id for file in files.list_files(session, project_id=PROJECT).items] == [kept.id]
+    assert folder.exists(deleted.key)
+    assert files.purge(database, folder) == 1
+    assert files.purge(database, folder) == 0
+    assert list(folder.list("")) == [kept.key]
+
+
+def test_a_file_that_is_being_read_stays(database: Database, folder: ObjectStore) -> None:
+    file = upload(database, folder)
+    use(database, file, DatasetState.validating)
+    with transaction(database) as session, pytest.raises(Conflict) as refused:
+        files.delete_file(session, project_id=PROJECT, file_id=file.id)
+    assert refused.value.code == "file_in_use"
+    with transaction(database) as session:
+        assert files.get_file(session, project_id=PROJECT, file_id=file.id).deleted_at is None
+
+
+def test_another_projects_file_is_not_there(database: Database, folder: ObjectStore) -> None:
+    file = upload(database, folder)
+    with transaction(database) as session:
+        session.add(Project(id="proj-other", name="other"))
+    with transaction(database) as session:
+        for attempt in (files.get_file, files.delete_file):
+            with pytest.raises(NotFound):
+                attempt(session, project_id="proj-other", file_id=file.id)
+        assert files.list_files(session, project_id="proj-other").items == []
+    assert files.purge(database, folder) == 0

@@ -1,0 +1,125 @@
+"""The tables come and go on both databases and are those of the models; the command may run at any time."""
+
+import os
+import subprocess
+import sys
+from itertools import count
+from pathlib import Path
+
+import pytest
+from alembic import command
+from sqlalchemy import inspect, text
+
+from core import keys, migrate, schema
+from core.db import Database, transaction
+from core.models import Base, Model
+from core.settings import Settings
+from tests.conftest import create_database
+
+ROOT = Path(__file__).resolve().parents[2]
+names = count(1)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+    """The settings of a platform whose database has no tables yet."""
+    if request.param == "sqlite":
+        return Settings(state=tmp_path)
+    url = request.getfixturevalue("postgres_url")
+    name = f"empty_{next(names)}"
+    create_database(url, name, template="template1")
+    return Settings(state=tmp_path, database_url=url.format(database=name))
+
+
+def tables(database: Database) -> set[str]:
+    return set(inspect(database.engine).get_table_names()) - {"alembic_version"}
+
+
+def test_the_migrations_make_what_the_models_tell(database: Database) -> None:
+    assert tables(database) == set(Base.metadata.tables)
+    with database.engine.begin() as connection:
+        command.check(schema.configuration(connection))
+        assert schema.current(connection) == schema.newest()
+
+
+def test_up_down_and_up_again(empty: Settings) -> None:
+    database = Database(empty)
+    schema.move(database)
+    made = tables(database)
+    schema.move(database)
+    schema.move(database, "base")
+    assert tables(database) == set()
+    schema.move(database)
+    assert tables(database) == made
+    database.dispose()
+
+
+def test_a_migration_that_fails_leaves_the_tables_as_they_were(
+    empty: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = Database(empty)
+
+    def half_way(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr("alembic.runtime.migration.HeadMaintainer.update_to_step", half_way)
+    with pytest.raises(RuntimeError):
+        schema.move(database)
+    assert tables(database) == set()
+    database.dispose()
+
+
+def test_a_database_of_a_newer_version_is_refused(database: Database) -> None:
+    with database.engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = 'from-the-future'"))
+    with pytest.raises(ValueError, match="from-the-future"):
+        schema.move(database)
+
+
+def start(**variables: str) -> subprocess.Popen[str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SPINDLE_")}
+    command = [sys.executable, "-m", "core.migrate"]
+    return subprocess.Popen(command, cwd=ROOT, env=kept | variables, stderr=subprocess.PIPE, text=True)
+
+
+def test_the_command_prepares_a_platform_also_when_two_run_at_once(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    (models / "tiny").mkdir(parents=True)
+    (models / "tiny" / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
+    variables = {"SPINDLE_STATE": str(tmp_path / "state"), "SPINDLE_BASE_MODELS": str(models)}
+    for process in [start(**variables), start(**variables)]:
+        _, said = process.communicate()
+        assert process.returncode == 0, said
+    database = Database(Settings(state=tmp_path / "state"))
+    with transaction(database) as session:
+        secret = (tmp_path / "state" / "key").read_text().strip()
+        assert keys.verify(session, secret=secret).project_id == keys.DEFAULT_PROJECT
+        assert session.get(Model, "tiny") is not None
+        assert len(keys.list_keys(session, project_id=keys.DEFAULT_PROJECT).items) == 1
+    database.dispose()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("SPINDLE_DATABASE_URL", "postgresql://u:not-seen@127.0.0.1:9/n", "Connection refused"),
+        ("SPINDLE_STORE_URL", "s3://u:not-seen@h", "SPINDLE_STORE_URL: give file:///FOLDER or s3://"),
+        ("SPINDLE_LEAS_SECONDS", "3", "SPINDLE_LEAS_SECONDS"),
+    ],
+)
+def test_the_command_refuses_in_one_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    variable: str,
+    value: str,
+    said: str,
+) -> None:
+    monkeypatch.setenv("SPINDLE_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv(variable, value)
+    assert migrate.main() == 1
+    told = capsys.readouterr().err
+    assert said in told
+    assert len(told.splitlines()) == 1
+    assert "not-seen" not in told
+    assert not (tmp_path / "state" / "key").exists()

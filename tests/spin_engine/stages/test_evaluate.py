@@ -1,0 +1,63 @@
+"""Evaluation draws held-out captions and measures them with the base's own judge."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from spin_engine.metrics.judge import Judge, JudgeConfig
+from spin_engine.unit_spec import EVALUATE_BASE
+from tests.spin_engine.conftest import run
+from tests.tiny import build_dataset, picture
+
+
+@pytest.fixture
+def held_out(tmp_path: Path) -> Path:
+    folder = tmp_path / "held-out"
+    build_dataset(folder, 20)
+    rows = (folder / "metadata.jsonl").read_text().splitlines()
+    (folder / "metadata.jsonl").write_text("\n".join(rows[10:]))
+    return folder
+
+
+def test_held_out_captions_come_first(pipeline: Path, dataset: Path, held_out: Path, tmp_path: Path) -> None:
+    inputs = {"base": pipeline, "data": dataset, "validation": held_out}
+    heard = run("evaluate", tmp_path / "out", inputs=inputs, iteration=EVALUATE_BASE)
+    samples = [line for line in heard.lines if line["type"] == "sample"]
+    assert [line["prompt"] for line in samples] == [picture(index)[0] for index in range(10, 18)]
+    with Image.open(samples[7]["path"]) as drawn:
+        assert drawn.size == (32, 32)
+    (evaluation,) = [line for line in heard.lines if line["type"] == "evaluation"]
+    assert evaluation["iteration"] == -1
+    assert set(evaluation["values"]) == {"histogram_distance"}
+    assert set(evaluation["values"]["histogram_distance"]) == {"value", "low", "high"}
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert (report["held_out"], report["captions"], report["judge"]) == (True, 3, False)
+    assert (tmp_path / "out" / "grid.png").is_file()
+
+
+def test_the_bases_own_judge_measures(pipeline: Path, dataset: Path, tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(pipeline, base)
+    captions = tuple(picture(index)[0] for index in range(12))
+    Judge(JudgeConfig(("flat", "shaded"), ("thing",), captions, "flat")).save(base / "spindle" / "judge")
+    heard = run("evaluate", tmp_path / "out", inputs={"base": base, "data": dataset})
+    assert set(heard.lines[-1]["values"]) == {
+        "histogram_distance",
+        "style_share",
+        "frechet_distance",
+        "retrieval_at_10",
+        "caption_cosine",
+    }
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["judge"] is True
+
+
+def test_the_same_evaluation_draws_the_same_pictures(pipeline: Path, dataset: Path, tmp_path: Path) -> None:
+    seen = []
+    for name, seed in (("one", 5), ("two", 5), ("other", 6)):
+        run("evaluate", tmp_path / name, inputs={"base": pipeline, "data": dataset}, seed=seed)
+        seen.append([path.read_bytes() for path in sorted((tmp_path / name / "samples").iterdir())])
+    assert len(seen[0]) == 8
+    assert seen[0] == seen[1] != seen[2]

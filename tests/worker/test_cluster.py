@@ -1,0 +1,53 @@
+"""The same workers on PostgreSQL, Redis and S3."""
+
+from itertools import count
+from pathlib import Path
+
+import redis
+
+from core.models import JobState, UnitKind
+from tests.conftest import TEMPLATE, create_database
+from tests.worker.platform import archive, platform
+
+SFT = {
+    "type": "sft",
+    "sft": {
+        "hyperparameters": {
+            "steps": 4,
+            "batch_size": 2,
+            "rank": 2,
+            "checkpoint_every": 2,
+            "eval_samples": 1,
+            "eval_steps": 1,
+        }
+    },
+}
+numbers = count(1)
+
+
+def test_a_job_runs_in_the_cluster_though_its_messages_were_lost(
+    tmp_path: Path, postgres_url: str, redis_url: str, seaweedfs_url: str
+) -> None:
+    name = f"spindle_workers_{next(numbers)}"
+    create_database(postgres_url, name, template=TEMPLATE)
+    urls = {
+        "database_url": postgres_url.format(database=name),
+        "broker_url": redis_url,
+        "store_url": seaweedfs_url,
+    }
+    with platform(tmp_path, **urls) as made:
+        job_id = made.submit(made.upload(archive(tmp_path, 4)), SFT)
+        with redis.Redis.from_url(redis_url) as client:
+            assert client.llen("units") == 1
+            client.flushall()
+        for role in ("beat", "units", "units"):
+            made.start(role)
+        made.until(lambda: made.job(job_id).finished_at is not None)
+        job = made.job(job_id)
+        assert job.state is JobState.succeeded, job.failure
+        train = made.unit(job_id, UnitKind.train, 1)
+        assert [saved.step for saved in made.checkpoints(train.id)] == [2, 4]
+        assert train.output is not None
+        for file in train.output["files"]:
+            made.store.get_file(file["key"], tmp_path / "fetched", sha256=file["sha256"])
+        assert not [path for path in made.settings.state.rglob("*") if path.suffix == ".db"]

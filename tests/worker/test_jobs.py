@@ -1,0 +1,223 @@
+"""Jobs through real workers and the real engine: killed, paused, cancelled, refused, drawn with."""
+
+import hashlib
+import os
+import signal
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+from PIL import Image
+
+from core import drawings
+from core.db import transaction
+from core.keys import DEFAULT_PROJECT
+from core.models import DatasetState, DrawingState, JobState, Unit, UnitKind, UnitState
+from core.runs import control
+from tests.worker.platform import Platform, archive, engine_alone, engines, platform
+
+SEED = 7
+SMALL = {"batch_size": 2, "rank": 2, "checkpoint_every": 10, "eval_samples": 1, "eval_steps": 1}
+SELF_PLAY = {"n_iterations": 2, "steps": 200, "learning_rate": 1e-3, "beta": 100.0, "rival_steps": 1}
+SPIN = {"type": "spin", "spin": {"hyperparameters": SMALL | SELF_PLAY}}
+ENDLESS = {"type": "sft", "sft": {"hyperparameters": SMALL | {"steps": 100_000, "learning_rate": 1e-3}}}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("platform")
+
+
+@pytest.fixture(scope="module")
+def made(folder: Path) -> Iterator[Platform]:
+    with platform(folder) as made:
+        made.start("beat")
+        made.start("serve")
+        made.start("units")
+        made.start("units")
+        yield made
+
+
+@pytest.fixture(scope="module")
+def dataset_id(made: Platform, folder: Path) -> str:
+    dataset_id = made.upload(archive(folder, 8))
+    made.until(lambda: made.dataset(dataset_id).state is DatasetState.ready)
+    return dataset_id
+
+
+@pytest.fixture(scope="module")
+def job_id(made: Platform, folder: Path, dataset_id: str) -> str:
+    """A job that went through everything that can happen to it, and succeeded."""
+    with engine_alone(made, folder, SPIN, seed=SEED):
+        return _through_everything(made, made.submit(dataset_id, SPIN, seed=SEED))
+
+
+def _through_everything(made: Platform, job_id: str) -> str:
+    below = made.settings.state / "work"
+
+    # The training process is killed: the unit is tried again from its last checkpoint.
+    unit = _training(made, job_id, 1, more_than=0)
+    [trainer] = engines(below, unit.id, leashes=False)
+    os.kill(trainer, signal.SIGKILL)
+    unit = made.until(lambda: _with_failure(made, job_id, 1))
+    assert unit.failure is not None
+    assert unit.failure["reason"] == "worker_lost"
+    assert "SIGKILL" in unit.failure["message"]
+
+    # A pause stops it at a checkpoint and costs no attempt.
+    _training(made, job_id, 1, more_than=_steps(made, job_id, 1))
+    with transaction(made.database) as session:
+        control.pause_job(session, project_id=DEFAULT_PROJECT, job_id=job_id)
+    made.until(lambda: made.job(job_id).state is JobState.paused)
+    unit = made.unit(job_id, UnitKind.train, 1)
+    assert (unit.state, unit.attempt) == (UnitState.pending, 1)
+    assert engines(below) == []
+    with transaction(made.database) as session:
+        control.resume_job(session, project_id=DEFAULT_PROJECT, job_id=job_id)
+
+    # The worker is killed: its child dies with it, and the next of its name gives the unit back at once.
+    worker, folder = made.worker_of(_training(made, job_id, 2, more_than=0))
+    worker.kill()
+    worker.wait()
+    made.until(lambda: not engines(folder), seconds=5)
+    assert made.unit(job_id, UnitKind.train, 2).state is UnitState.running
+    made.start("units")
+
+    # The worker is asked to end: it writes a checkpoint, gives the unit back, and costs no attempt.
+    worker, folder = made.worker_of(_training(made, job_id, 2, more_than=_steps(made, job_id, 2)))
+    worker.terminate()
+    assert worker.wait(30) == 0
+    assert engines(folder) == []
+    assert made.unit(job_id, UnitKind.train, 2).attempt in (1, 2)  # the other worker may have it already
+
+    made.until(lambda: made.job(job_id).finished_at is not None)
+    return job_id
+
+
+def _training(made: Platform, job_id: str, iteration: int, *, more_than: int) -> Unit:
+    """Wait until an iteration is being trained and has a checkpoint of more steps."""
+
+    def is_training() -> bool:
+        ended = made.job(job_id).finished_at is not None
+        state = made.unit(job_id, UnitKind.train, iteration).state
+        assert not ended, f"the job was over too soon:\n{made.logs()}"
+        assert state is not UnitState.succeeded, "training was over before it was disturbed"
+        return state is UnitState.running and _steps(made, job_id, iteration) > more_than
+
+    made.until(is_training)
+    return made.unit(job_id, UnitKind.train, iteration)
+
+
+def _steps(made: Platform, job_id: str, iteration: int) -> int:
+    saved = made.checkpoints(made.unit(job_id, UnitKind.train, iteration).id)
+    return saved[-1].step if saved else 0
+
+
+def _with_failure(made: Platform, job_id: str, iteration: int) -> Unit | None:
+    unit = made.unit(job_id, UnitKind.train, iteration)
+    return unit if unit.failure is not None else None
+
+
+def _draw(made: Platform, model: str) -> bytes:
+    with transaction(made.database) as session:
+        drawing = drawings.request_drawing(
+            session,
+            project_id=DEFAULT_PROJECT,
+            model=model,
+            prompt="red circle",
+            negative_prompt=None,
+            seeds=[3],
+            width=None,
+            height=None,
+            steps=2,
+            guidance_scale=2.0,
+        )
+    made.until(lambda: made.drawing(drawing.id).finished_at is not None)
+    drawn = made.drawing(drawing.id)
+    assert drawn.state is DrawingState.succeeded, drawn.failure
+    assert drawn.result is not None
+    [file] = drawn.result["files"]
+    with made.store.open(file["key"]) as stream:
+        return stream.read()
+
+
+def test_a_job_survives_everything_with_the_weights_of_the_engine_alone(
+    made: Platform, folder: Path, job_id: str
+) -> None:
+    job = made.job(job_id)
+    assert job.state is JobState.succeeded, job.failure
+    assert job.result_model_id is not None
+    for iteration in (1, 2):
+        trained = made.weights(made.unit(job_id, UnitKind.train, iteration))
+        alone = folder / "alone" / "work" / f"iteration-{iteration:02d}" / "trained"
+        expected = {
+            path.relative_to(alone).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in alone.rglob("*.safetensors")
+        }
+        assert trained == expected
+        assert expected
+
+
+def test_its_history_has_every_step_once_and_one_end(made: Platform, job_id: str) -> None:
+    events = made.events(job_id)
+    for iteration in (1, 2):
+        steps = [
+            event.data["step"]
+            for event in events
+            if event.type == "metrics" and event.data is not None and event.data["iteration"] == iteration
+        ]
+        assert steps == list(range(1, 201))
+    states = [event.data["state"] for event in events if event.type == "state" and event.data is not None]
+    assert states[-1] == "succeeded"
+    assert states.count("succeeded") == 1
+    assert [event.type for event in events].count("model") == 1
+
+
+def test_a_result_and_a_checkpoint_draw(made: Platform, job_id: str) -> None:
+    result = made.job(job_id).result_model_id
+    assert result is not None
+    first = made.checkpoints(made.unit(job_id, UnitKind.train, 1).id)[0]
+    by_result, by_checkpoint, by_base = (_draw(made, model) for model in (result, first.id, "tiny"))
+    assert Image.open(BytesIO(by_result)).size == (32, 32)
+    assert len({by_result, by_checkpoint, by_base}) == 3
+    assert _draw(made, result) == by_result
+
+
+def test_cancel_kills_the_training_process(made: Platform, dataset_id: str, job_id: str) -> None:
+    assert made.job(job_id).finished_at is not None
+    endless = made.submit(dataset_id, ENDLESS)
+    _training(made, endless, 1, more_than=0)
+    with transaction(made.database) as session:
+        control.cancel_job(session, project_id=DEFAULT_PROJECT, job_id=endless)
+    made.until(lambda: made.job(endless).state is JobState.cancelled, seconds=10)
+    made.until(lambda: not engines(made.settings.state), seconds=5)
+    assert made.unit(endless, UnitKind.train, 1).state is UnitState.cancelled
+
+
+def test_a_bad_dataset_fails_with_its_reasons(made: Platform, tmp_path: Path) -> None:
+    path = tmp_path / "bad.zip"
+    with ZipFile(path, "w") as zipped:
+        zipped.writestr("one.png", b"no picture")
+        zipped.writestr("one.txt", "a caption")
+    dataset_id = made.upload(path)
+    waiting = made.submit(dataset_id, SPIN)
+    made.until(lambda: made.dataset(dataset_id).state is not DatasetState.validating)
+    dataset = made.dataset(dataset_id)
+    assert dataset.state is DatasetState.failed
+    assert dataset.failure is not None
+    assert dataset.failure["reason"] == "user_error"
+    assert "one.png" in dataset.failure["message"]
+    [rejected] = dataset.rejected or []
+    assert rejected["file"] == "one.png"
+    assert made.job(waiting).state is JobState.failed
+
+
+def test_workers_never_load_torch(made: Platform, job_id: str) -> None:
+    assert made.job(job_id).finished_at is not None
+    for process in made.processes:
+        if process.poll() is None:
+            loaded = Path(f"/proc/{process.pid}/maps").read_text()
+            assert "libtorch" not in loaded
+            assert "libpython" in loaded or "python" in loaded
