@@ -86,9 +86,10 @@ def _folder(folder: Path) -> tuple[list[str], Callable[[str], bytes]]:
 
 
 def _from_zip(path: Path) -> Iterator[Row]:
-    with zipfile.ZipFile(path) as archive:
-        names = sorted(entry.filename for entry in archive.infolist() if not entry.is_dir())
-        yield from _from_names(names, archive.read)
+    """Return rows that read from the archive: it stays open as long as one of them is held."""
+    archive = zipfile.ZipFile(path)
+    names = sorted(entry.filename for entry in archive.infolist() if not entry.is_dir())
+    return _from_names(names, archive.read)
 
 
 def _from_names(names: list[str], read: Callable[[str], bytes]) -> Iterator[Row]:

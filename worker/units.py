@@ -12,7 +12,7 @@ from core.errors import StaleFence
 from core.models import Reason, UnitKind
 from core.runs import claims, units
 from core.runs.claims import Claim, Wish
-from worker import engine, ingest, records
+from worker import engine, intake, records
 from worker.attempt import Attempt
 from worker.child import Child, Ending
 from worker.lease import Lease, Order
@@ -23,7 +23,7 @@ from worker.workplace import Workplace
 log = structlog.get_logger(__name__)
 
 BATCH_SECONDS = 0.5
-STALL_SECONDS = 1800.0
+STALL_SECONDS = 1800.0  # for the engine, which tells its progress; an ingest has its limit of CPU time
 GRACE_SECONDS = 60.0
 ORDERS: Final = {
     Wish.go_on: Order.go_on,
@@ -82,11 +82,11 @@ def _run(attempt: Attempt[Claim]) -> None:
     is_ingest = attempt.claim.kind is UnitKind.ingest
     ending, failed = None, None
     try:
-        child = ingest.start(attempt) if is_ingest else engine.start(attempt)
+        child = intake.start(attempt) if is_ingest else engine.start(attempt)
         attempt.lease.guard(child)
         ending = _supervise(attempt, child)
         if ending.code == 0 and ending.signal is None:
-            (ingest.finish if is_ingest else engine.finish)(attempt)
+            (intake.finish if is_ingest else engine.finish)(attempt)
             log.info("unit_succeeded")
             return
         failed = failure(ending)
@@ -106,7 +106,7 @@ def _supervise(attempt: Attempt[Claim], child: Child) -> Ending:
         while more:
             lines, more = child.hear(BATCH_SECONDS)
             records.record(attempt, lines)
-            if time.monotonic() - child.heard > STALL_SECONDS:
+            if attempt.claim.kind is not UnitKind.ingest and time.monotonic() - child.heard > STALL_SECONDS:
                 attempt.lease.give(Order.timeout)
     except BaseException:
         child.kill()
@@ -132,7 +132,7 @@ def _end(attempt: Attempt[Claim], ending: Ending | None, failed: Failure | None)
     assert failed is not None
     rejected = ending.error.get("rejected") if ending is not None and ending.error is not None else None
     if rejected is not None:
-        ingest.refuse(attempt, message=failed.message, rejected=rejected)
+        intake.refuse(attempt, message=failed.message, rejected=rejected)
         return
     reason, message = failed.reason, failed.message
     attempt.write(lambda session, claim: units.fail_unit(session, claim, reason=reason, message=message))

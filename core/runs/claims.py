@@ -236,7 +236,18 @@ def _made_already(session: Session, unit_id: str, job_id: str) -> bool:
         .execution_options(**QUIETLY)
     ).first()
     if finished is not None:
-        claim = Claim(unit_id, job_id, None, *finished, worker="")  # type: ignore[misc]  # a row has six values
+        claim = Claim(
+            unit_id=unit_id,
+            job_id=job_id,
+            dataset_id=None,
+            kind=finished.kind,
+            iteration=finished.iteration,
+            shard=finished.shard,
+            shards=finished.shards,
+            attempt=finished.attempt,
+            fence=finished.fence,
+            worker="",
+        )
         tell(session, job_id, [unit_event(claim, "succeeded", "done before for the same data and model")])
         settle(session, lock(session, job_id))
     return True

@@ -41,10 +41,13 @@ def smooth(points: Sequence[tuple[float, float]], weight: float = SMOOTHING) -> 
 
 
 def split(series: Series, starts: Sequence[float]) -> list[Series]:
-    """Return the parts of a line between the starts of iterations: an average must not reach over one."""
+    """Return the parts of a line between the starts of iterations: an average must not reach over one.
+
+    Steps count from 1, so the step at which the next iteration starts is the last of the one before.
+    """
     edges = [-math.inf, *starts, math.inf]
     parts = [
-        tuple(point for point in series.points if low <= point[0] < high) for low, high in pairwise(edges)
+        tuple(point for point in series.points if low < point[0] <= high) for low, high in pairwise(edges)
     ]
     return [Series(series.label, series.role, part) for part in parts if part]
 

@@ -120,7 +120,7 @@ def _number_row(measure: Measure, columns: tuple[Column, ...]) -> str:
         column.label: column.measured[measure.name] for column in columns if measure.name in column.measured
     }
     choose = min if measure.better == "lower" else max
-    best = choose(interval.value for interval in measured.values())
+    best = measure.shown(choose(interval.value for interval in measured.values()))
     cells = []
     for column in columns:
         interval = measured.get(column.label)
@@ -129,7 +129,7 @@ def _number_row(measure: Measure, columns: tuple[Column, ...]) -> str:
                 f'<td data-model="{escape(column.label)}"><span class="none">not measured</span></td>'
             )
             continue
-        mark = ' class="best"' if interval.value == best else ""
+        mark = ' class="best"' if measure.shown(interval.value) == best else ""
         low, high = measure.shown(interval.low), measure.shown(interval.high)
         cells.append(
             f'<td{mark} data-model="{escape(column.label, quote=True)}">'
@@ -186,12 +186,11 @@ def _cost(facts: Facts) -> str:
 
 def _settings(facts: Facts) -> str:
     rows = "".join(
-        f'<tr><th scope="row">{escape(name)}</th><td>{escape(value)}</td></tr>'
-        for name, value in facts.settings
+        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.settings
     )
     return f"""<section id="settings">
 <h2>How it was done</h2>
-<table class="settings"><tbody>{rows}</tbody></table>
+<dl class="settings">{rows}</dl>
 <p class="note" style="margin-top: 22px">Draw with the new model:</p>
 <pre><code>{escape(facts.command)}</code></pre>
 </section>"""

@@ -162,10 +162,9 @@ def conclude(facts: Facts, report: Path, sheet: Path) -> None:
     )
     for measure in MEASURES:
         found = [column.measured.get(measure.name) for column in facts.columns]
-        table.add_row(
-            f"{measure.title} ({measure.better} is better)",
-            *("" if each is None else measure.shown(each.value) for each in found),
-        )
+        if any(found):
+            values = ("" if each is None else measure.shown(each.value) for each in found)
+            table.add_row(f"{measure.title} ({measure.better} is better)", *values)
     verdict = judge(facts)
     out.print()
     out.print(table)

@@ -31,12 +31,12 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-def settings_in(home: Path, *, max_file_bytes: int = 1 << 20) -> Settings:
+def settings_in(home: Path, *, max_file_bytes: int = 1 << 20, drawing_seconds: float = 60) -> Settings:
     return Settings(
         state=home / "state",
         base_models=home / "models",
         max_file_bytes=max_file_bytes,
-        drawing_timeout_seconds=5.0,
+        drawing_timeout_seconds=drawing_seconds,
     )
 
 

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,8 @@ import pytest
 from core import drawings
 from core.db import transaction
 from core.drawings import DrawingClaim
-from tests.api.platform import Running, png
+from tests.api.conftest import settings_in
+from tests.api.platform import Running, platform_in, png
 
 PATH = "/v1/images/generations"
 FOX = {"model": "tiny", "prompt": "a red fox"}
@@ -140,6 +142,14 @@ def test_a_failed_drawing_says_why_and_can_be_asked_again(
     assert "too big for this card" in answer.json()["error"]["message"]
     with serving(platform):
         assert platform.client.post(PATH, json=FOX, headers=key).status_code == 200
+
+
+def test_a_drawing_that_nobody_draws_ends_the_wait(home: Path) -> None:
+    with platform_in(settings_in(home, drawing_seconds=0.2)) as running:
+        answer = running.client.post(PATH, json=FOX, headers={"Idempotency-Key": "fox"})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "drawing_timeout")
+        assert answer.headers["x-should-retry"] == "false"
+        assert running.counts()["idempotency"] == 0
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,15 @@ def test_every_layout_gives_the_same_rows(tmp_path: Path) -> None:
         assert found == [(picture(index)[0], picture(index)[1].tobytes()) for index in range(5)], name
 
 
+@pytest.mark.parametrize("name", ["metadata", "tars", "metadata.zip"])
+def test_rows_can_be_kept_for_later(name: str, tmp_path: Path) -> None:
+    build_dataset(tmp_path / "metadata", 3)
+    as_tars(tmp_path / "tars", 3)
+    as_zip(tmp_path / "metadata.zip", tmp_path / "metadata")
+    kept = list(rows(tmp_path / name))
+    assert [row.picture().tobytes() for row in kept] == [picture(index)[1].tobytes() for index in range(3)]
+
+
 def test_rows_are_read_one_at_a_time(tmp_path: Path) -> None:
     build_dataset(tmp_path, 3)
     found = rows(tmp_path)

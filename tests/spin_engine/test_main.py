@@ -52,7 +52,8 @@ def hit(child: subprocess.Popen[str], number: signal.Signals) -> list[dict[str, 
     while sum(line["type"] == "metrics" for line in lines) < 8:
         lines.append(json.loads(child.stdout.readline()))
     child.send_signal(number)
-    rest = child.stdout.read()
+    with child.stdout as stdout:
+        rest = stdout.read()
     child.wait(timeout=60)
     return lines + [json.loads(line) for line in rest.splitlines() if line.endswith("}")]
 

@@ -37,6 +37,26 @@ def measured(fd: float, style: float, colour: float, found: float, cosine: float
     return {name: Interval(value, value * 0.9, value * 1.1) for name, value in values.items()}
 
 
+def curves() -> tuple[Chart, ...]:
+    """Return made-up losses and margins over 400 steps."""
+    sft = tuple(
+        (float(i), 0.42 * math.exp(-i / 120) + 0.3 + 0.03 * math.sin(i * 2.1)) for i in range(2, 402, 2)
+    )
+    spin = tuple(
+        (float(i), 0.69 * math.exp(-((i - 1) % 200) / 160) + 0.02 * math.sin(i * 1.7))
+        for i in range(2, 402, 2)
+    )
+    margin = tuple((float(i), 0.004 * ((i - 1) % 200) + 0.05 * math.sin(i * 1.3)) for i in range(2, 402, 2))
+    drift = tuple((float(i), 0.0006 * ((i - 1) % 200) + 0.01 * math.sin(i * 1.1)) for i in range(2, 402, 2))
+    bounds = ((0.0, "SPIN 1"), (200.0, "SPIN 2"))
+    return (
+        Chart("Supervised loss", "Mean squared error.", (Series("SFT", "sft", sft),)),
+        Chart("Self-play loss", "Starts near ln 2 in every round.", (Series("SPIN", "spin", spin),), bounds),
+        Chart("Margin", "Preference for the real picture.", (Series("SPIN", "spin", margin),), bounds),
+        Chart("Winner's drift", "Change of the real error.", (Series("SPIN", "spin", drift),), bounds),
+    )  # fmt: skip
+
+
 def sample() -> Facts:
     """Return facts in which SPIN clearly wins in three measures, ties in one and clearly loses in one."""
     columns = (
@@ -59,21 +79,6 @@ def sample() -> Facts:
         Row(caption, 7, tuple(picture(29 * index, blur) for blur in (6, 4, 2, 1)), picture(29 * index, 0))
         for index, caption in enumerate(CAPTIONS)
     )
-    sft = tuple(
-        (float(i), 0.42 * math.exp(-i / 120) + 0.3 + 0.03 * math.sin(i * 2.1)) for i in range(0, 400, 2)
-    )
-    spin = tuple(
-        (float(i), 0.69 * math.exp(-(i % 200) / 160) + 0.02 * math.sin(i * 1.7)) for i in range(0, 400, 2)
-    )
-    margin = tuple((float(i), 0.004 * (i % 200) + 0.05 * math.sin(i * 1.3)) for i in range(0, 400, 2))
-    drift = tuple((float(i), 0.0006 * (i % 200) + 0.01 * math.sin(i * 1.1)) for i in range(0, 400, 2))
-    bounds = ((0.0, "SPIN 1"), (200.0, "SPIN 2"))
-    charts = (
-        Chart("Supervised loss", "Mean squared error.", (Series("SFT", "sft", sft),)),
-        Chart("Self-play loss", "Starts near ln 2 in every round.", (Series("SPIN", "spin", spin),), bounds),
-        Chart("Margin", "Preference for the real picture.", (Series("SPIN", "spin", margin),), bounds),
-        Chart("Winner's drift", "Change of the real error.", (Series("SPIN", "spin", drift),), bounds),
-    )  # fmt: skip
     costs = (
         Cost(
             "SFT", "sft", 276, (("encode", 9), ("train", 240), ("evaluate", 22), ("publish", 5)), 400, 25600
@@ -91,7 +96,7 @@ def sample() -> Facts:
     return Facts(
         columns=columns,
         rows=rows,
-        charts=charts,
+        charts=curves(),
         costs=costs,
         settings=settings,
         held_out=64,

@@ -91,6 +91,7 @@ def test_the_figures_appear_as_they_were_given() -> None:
     assert "On 64 held-out captions, after 400 optimiser steps each, SPIN 2 is" in text
     assert "4 min 36 s 400 25600 encode 9 s, train 240 s, evaluate 22 s, publish 5 s" in text
     assert 'spindle generate --state build/demo-state ft:starter:spin:d4e5f6 "red apple"' in text
+    assert "Learning rate, SPIN [0.0001, 0.00005]" in text
 
 
 def test_a_caption_cannot_break_the_page() -> None:
@@ -194,8 +195,8 @@ def test_smoothing_keeps_a_constant_and_has_no_pull_to_zero() -> None:
 
 
 def test_an_average_does_not_reach_over_the_start_of_an_iteration() -> None:
-    series = Series("SPIN", "spin", tuple((float(x), math.log(2)) for x in range(6)))
-    assert [len(part.points) for part in split(series, [2.0, 4.0])] == [2, 2, 2]
+    series = Series("SPIN", "spin", tuple((float(x), math.log(2)) for x in range(1, 7)))
+    assert [part.points[-1][0] for part in split(series, [2.0, 4.0])] == [2, 4, 6]
     assert [len(part.points) for part in split(series, [])] == [6]
 
 

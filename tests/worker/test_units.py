@@ -1,0 +1,177 @@
+"""How a claimed unit ends, whatever its process does. A script stands in for the process, nothing else."""
+
+import json
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from core import datasets, files, keys
+from core.clock import utcnow
+from core.db import transaction
+from core.keys import DEFAULT_PROJECT
+from core.models import Dataset, DatasetState, Unit, UnitKind, UnitState
+from core.runs import claims, reaping
+from core.runs.claims import Claim
+from core.settings import Settings
+from worker import intake
+from worker.attempt import Attempt
+from worker.child import ROOT, Child, environment
+from worker.units import run_unit, run_units
+from worker.workplace import Workplace, open_workplace
+
+SLEEPS = 'import time; print(\'{"type": "progress", "step": 1}\', flush=True); time.sleep(60)'
+STOPS = f"import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(75)); {SLEEPS}"
+Start = Callable[[Attempt[Claim]], Child]
+
+
+@pytest.fixture
+def place(tmp_path: Path, sqlite_template: Path) -> Iterator[Workplace]:
+    settings = Settings(state=tmp_path / "state", lease_seconds=2)
+    settings.state.mkdir()
+    shutil.copy(sqlite_template, settings.state / "spindle.db")
+    opened = open_workplace(settings, "units", kinds=tuple(UnitKind))
+    with transaction(opened.database) as session:
+        keys.bootstrap_key(session, settings)
+    yield opened
+    opened.lock.close()
+    opened.database.dispose()
+
+
+def dataset_of(place: Workplace, data: bytes, folder: Path) -> str:
+    (folder / "file").write_bytes(data)
+    stored = place.store.put_file("files/one", folder / "file")
+    with transaction(place.database) as session:
+        file = files.create_file(
+            session,
+            project_id=DEFAULT_PROJECT,
+            filename="../one.zip",
+            purpose="fine-tune",
+            stored=stored,
+            key="files/one",
+        )
+        return datasets.create_dataset(session, project_id=DEFAULT_PROJECT, name="one", file_id=file.id).id
+
+
+def claim_of(place: Workplace) -> Claim:
+    with transaction(place.database) as session:
+        claim = claims.claim_unit(session, worker=place.name, lease_seconds=place.settings.lease_seconds)
+    assert claim is not None
+    return claim
+
+
+def unit_of(place: Workplace, dataset_id: str) -> Unit:
+    with transaction(place.database) as session:
+        return session.scalars(select(Unit).where(Unit.dataset_id == dataset_id)).one()
+
+
+def runs(monkeypatch: pytest.MonkeyPatch, script: str) -> list[Child]:
+    started: list[Child] = []
+
+    def start(attempt: Attempt[Claim]) -> Child:
+        started.append(Child([sys.executable, "-c", script], env=environment(), folder=attempt.scratch))
+        return started[-1]
+
+    monkeypatch.setattr(intake, "start", start)
+    return started
+
+
+def test_a_unit_that_was_taken_away_is_killed_and_writes_nothing(
+    place: Workplace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset_id = dataset_of(place, b"", tmp_path)
+    started = runs(monkeypatch, SLEEPS)
+    claim = claim_of(place)
+
+    def take_away() -> None:
+        with transaction(place.database) as session:
+            assert reaping.reap(session, now=utcnow() + timedelta(hours=1)) == 1
+
+    other = threading.Timer(0.3, take_away)
+    other.start()
+    run_unit(place, claim)
+    other.join()
+    unit = unit_of(place, dataset_id)
+    assert (unit.state, unit.failures, unit.fence) == (UnitState.pending, 1, 1)
+    assert unit.failure is not None
+    assert unit.failure["reason"] == "worker_lost"
+    assert len(started) == 1
+    assert not Path(f"/proc/{started[0].pid}").exists()
+    assert list((place.folder / "scratch").iterdir()) == []
+
+
+def test_a_worker_that_drains_gives_the_unit_back_unharmed(
+    place: Workplace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset_id = dataset_of(place, b"", tmp_path)
+    runs(monkeypatch, STOPS)
+    claim = claim_of(place)
+    other = threading.Timer(0.5, place.draining.set)
+    other.start()
+    run_unit(place, claim)
+    other.join()
+    unit = unit_of(place, dataset_id)
+    assert (unit.state, unit.attempt, unit.failures) == (UnitState.pending, 0, 0)
+    assert run_units(place) == 0
+
+
+def test_a_crash_is_told_and_tried_again_and_then_given_up(
+    place: Workplace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset_id = dataset_of(place, b"", tmp_path)
+    runs(monkeypatch, "raise RuntimeError('token=abcdefgh')")
+    for failures in (1, 2, 3):
+        with transaction(place.database) as session:
+            later = utcnow() + timedelta(hours=failures)
+            claim = claims.claim_unit(session, worker=place.name, lease_seconds=1e6, now=later)
+        assert claim is not None
+        run_unit(place, claim)
+        unit = unit_of(place, dataset_id)
+        assert unit.failures == failures
+        assert unit.failure is not None
+        assert unit.failure["reason"] == "internal"
+        assert "RuntimeError: token=***" in unit.failure["message"]
+    assert unit.state is UnitState.failed
+    with transaction(place.database) as session:
+        assert session.get_one(Dataset, dataset_id).state is DatasetState.failed
+
+
+def test_a_broken_input_fails_the_attempt_with_its_reason(place: Workplace, tmp_path: Path) -> None:
+    dataset_id = dataset_of(place, b"whole", tmp_path)
+    (tmp_path / "other").write_bytes(b"other")
+    place.store.put_file("files/one", tmp_path / "other")
+    assert run_units(place) == 1
+    unit = unit_of(place, dataset_id)
+    assert unit.state is UnitState.pending
+    assert unit.failure is not None
+    assert unit.failure["reason"] == "internal"
+    assert "sha256" in unit.failure["message"]
+
+
+def test_the_process_that_reads_archives_knows_nothing_of_the_platform() -> None:
+    code = (
+        "import sys, worker.ingest\n"
+        "print([name for name in ('torch', 'sqlalchemy', 'celery', 'minio', 'redis') if name in sys.modules])"
+    )
+    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert told.stdout.strip() == "[]"
+
+
+def test_an_archive_that_is_none_is_refused_with_its_reason(
+    place: Workplace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPINDLE_STORE_URL", "s3://key:hunter2@host/bucket")
+    dataset_id = dataset_of(place, b"no archive", tmp_path)
+    assert run_units(place) == 1
+    with transaction(place.database) as session:
+        dataset = session.get_one(Dataset, dataset_id)
+    assert dataset.state is DatasetState.failed
+    assert dataset.failure is not None
+    assert dataset.failure["reason"] == "user_error"
+    assert "hunter2" not in json.dumps(dataset.failure)
