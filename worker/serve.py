@@ -4,13 +4,14 @@ import shutil
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import structlog
-from core.drawings import DrawingClaim
 
 from core import drawings
 from core.db import transaction
+from core.drawings import DrawingClaim
 from core.errors import StaleFence
 from core.sources import Source
 from worker import records, staging
@@ -23,6 +24,7 @@ from worker.workplace import Workplace
 
 log = structlog.get_logger(__name__)
 
+COMMAND = (sys.executable, "-m", "spin_engine", "serve")
 HEAR_SECONDS = 0.5
 TRIES = 2  # the warm child may have been killed while nobody drew: that is not the picture's fault
 IDLE_SECONDS = 300.0
@@ -39,8 +41,9 @@ class Died(Exception):  # noqa: N818  tells how
 class Easel:
     """The warm child of this worker, if there is one."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, command: Sequence[str] = COMMAND) -> None:
         self._folder = folder
+        self._command = list(command)
         self._child: Child | None = None
         self._used = time.monotonic()
         self._guard = threading.Lock()

@@ -52,12 +52,13 @@ def open_workplace(settings: Settings, kind: str, *, kinds: tuple[UnitKind, ...]
         name = f"{kind}-{number}@{host}"
         folder = settings.state / "work" / f"{kind}-{number}"
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / f"lock-{host}").open("w")
+        lock = (folder / f"lock-{host}").open("a")  # not "w": a name that is taken keeps its holder's number
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.close()
             continue
+        lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
         shutil.rmtree(folder / "scratch", ignore_errors=True)

@@ -81,6 +81,11 @@ def create_job(
         priority=priority,
         state=JobState.validating_files,
     )
+    _start(session, job)
+    return job
+
+
+def _start(session: Session, job: Job) -> None:
     session.add(job)
     session.flush()
     tell(
@@ -90,7 +95,6 @@ def create_job(
     )
     start_if_valid(session, lock(session, job.id))
     session.refresh(job)
-    return job
 
 
 def resolved_method(method: Any, defaults: dict[str, Any] | None) -> dict[str, Any]:

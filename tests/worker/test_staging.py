@@ -95,6 +95,7 @@ def test_a_name_is_held_while_its_worker_lives(tmp_path: Path) -> None:
     first, second = open_workplace(settings, "units"), open_workplace(settings, "units")
     assert first.name.startswith("units-1@")
     assert second.name.startswith("units-2@")
+    assert [int(path.read_text()) for path in settings.state.glob("work/*/lock-*")] == [os.getpid()] * 2
     left = first.scratch("unit-1")
     (left / "file").touch()
     first.lock.close()  # as the kernel does when the process dies
