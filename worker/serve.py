@@ -75,7 +75,7 @@ class Easel:
     def _ask(self, request: Line, seconds: float, lease: Lease) -> Line:
         if self._child is None:
             self._child = Child(
-                [sys.executable, "-m", "spin_engine", "serve"],
+                self._command,
                 env=environment(),
                 folder=self._folder,
                 stdin=True,

@@ -5,12 +5,11 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.worker.processes import gone, within
 from worker.child import ROOT, Child, environment
 from worker.lease import Lease, Order
 from worker.outcome import failure, without_secrets
@@ -34,6 +33,7 @@ time.sleep(60)
 SUPERVISOR = """
 import sys
 from pathlib import Path
+from tests.worker.processes import gone, within
 from worker.child import Child, environment
 child = Child([sys.executable, "-c", sys.argv[1]], env=environment(), folder=Path(sys.argv[2]))
 while not (lines := child.hear(0.1)[0]): pass
@@ -52,22 +52,6 @@ def first_line(child: Child) -> dict[str, object]:
         if lines:
             return lines[0]
         assert more, "the child ended without a line"
-
-
-def gone(pid: int) -> bool:
-    try:
-        return "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-
-
-def within(seconds: float, condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def lease(**changes: object) -> Lease:

@@ -20,6 +20,7 @@ from core.models import Dataset, DatasetState, Unit, UnitKind, UnitState
 from core.runs import claims, reaping
 from core.runs.claims import Claim
 from core.settings import Settings
+from tests.worker.processes import gone, within
 from worker import intake
 from worker.attempt import Attempt
 from worker.child import ROOT, Child, environment
@@ -102,7 +103,7 @@ def test_a_unit_that_was_taken_away_is_killed_and_writes_nothing(
     assert unit.failure is not None
     assert unit.failure["reason"] == "worker_lost"
     assert len(started) == 1
-    assert not Path(f"/proc/{started[0].pid}").exists()
+    assert within(2, lambda: gone(started[0].pid))
     assert list((place.folder / "scratch").iterdir()) == []
 
 

@@ -201,7 +201,8 @@ def main() -> None:
     """Train and save."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("build", type=Path)
-    parser.add_argument("--steps", type=int, default=9000)
+    parser.add_argument("--steps", type=int, default=10000, help="length of the learning rate's schedule")
+    parser.add_argument("--stop", type=int, default=7000, help="last step; the shipped weights are of this one")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--widths", type=int, nargs=2, default=(64, 128))
@@ -226,7 +227,7 @@ def main() -> None:
     )
     generator = torch.Generator().manual_seed(1)
     started, losses = time.monotonic(), []
-    for step in range(1, args.steps + 1):
+    for step in range(1, args.stop + 1):
         loss = velocity_loss(live["unet"], live["text_encoder"], scheduler, sampler(args.batch), generator)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(live.parameters(), 1.0)
@@ -238,7 +239,7 @@ def main() -> None:
         if step % 100 == 0:
             row = {"step": step, "loss": round(sum(losses[-100:]) / 100, 4)}
             print(json.dumps(row | {"seconds": round(time.monotonic() - started)}), flush=True)
-        if step % args.save_every == 0 or step == args.steps:
+        if step % args.save_every == 0 or step == args.stop:
             save(args.build / "model", vae, mean, tokenizer, scheduler)
 
 
