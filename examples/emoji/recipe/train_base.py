@@ -202,7 +202,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("build", type=Path)
     parser.add_argument("--steps", type=int, default=10000, help="length of the learning rate's schedule")
-    parser.add_argument("--stop", type=int, default=7000, help="last step; the shipped weights are of this one")
+    parser.add_argument("--stop", type=int, default=7000, help="last step: that of the shipped weights")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--widths", type=int, nargs=2, default=(64, 128))
