@@ -3,6 +3,7 @@
 from itertools import count
 from pathlib import Path
 
+import pytest
 import redis
 
 from core.models import JobState, UnitKind
@@ -22,6 +23,7 @@ SFT = {
         }
     },
 }
+pytestmark = pytest.mark.timeout(900)  # many processes, each of which imports torch
 numbers = count(1)
 
 

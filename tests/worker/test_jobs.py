@@ -18,6 +18,7 @@ from core.models import DatasetState, DrawingState, JobState, Unit, UnitKind, Un
 from core.runs import control
 from tests.worker.platform import Platform, archive, engine_alone, engines, platform
 
+pytestmark = pytest.mark.timeout(900)  # many processes, each of which imports torch
 SEED = 7
 SMALL = {"batch_size": 2, "rank": 2, "checkpoint_every": 10, "eval_samples": 1, "eval_steps": 1}
 SELF_PLAY = {"n_iterations": 2, "steps": 200, "learning_rate": 1e-3, "beta": 100.0, "rival_steps": 1}
