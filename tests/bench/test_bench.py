@@ -36,12 +36,10 @@ def test_interleaver_leaves_out_the_first_steps() -> None:
 
 def test_step(base: Path, tmp_path: Path) -> None:
     found = measure_step(base, tmp_path, pairs=2, repeats=3)
-    assert 0 < found.bare < 5
-    assert 0.2 < found.ratio < 10
+    assert min(found.ours, found.bare, found.ratio) > 0
 
 
 @pytest.mark.parametrize("guidance", [1.0, 2.0])
 def test_rivals(base: Path, guidance: float) -> None:
     found = measure_rivals(load(base), batch=2, steps=2, guidance=guidance, repeats=2)
-    assert 0 < found.bare < 5
-    assert 0.2 < found.ratio < 10
+    assert min(found.ours, found.bare, found.ratio) > 0
