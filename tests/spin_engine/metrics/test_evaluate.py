@@ -49,7 +49,7 @@ def test_every_metric_has_its_name(judge: Path) -> None:
     assert found["frechet_distance"].value == pytest.approx(0.0, abs=1e-9)
     assert found["retrieval_at_10"].value == 0.5
     cosines = torch.linspace(0, torch.pi, 40).cos()[[0, 9, 10, 39]]
-    assert found["caption_cosine"].value == pytest.approx(cosines.mean().item(), abs=1e-6)
+    assert found["caption_cosine"].value == pytest.approx(cosines.mean().item(), abs=1e-3)
     assert found["caption_cosine"].low < found["caption_cosine"].value < found["caption_cosine"].high
 
 
