@@ -80,7 +80,7 @@ class Hyperparameters(Config):
         """Drop the keys whose value is ``"auto"``, so that their defaults apply; give LoRA its rank."""
         if not isinstance(data, dict):
             return data
-        filled = {key: value for key, value in data.items() if value != "auto"}
+        filled = {key: value for key, value in data.items() if value != "auto" or key not in cls.model_fields}
         if filled.get("adapter", "lora") == "lora":
             filled.setdefault("rank", 16)
         return filled
@@ -151,7 +151,7 @@ class SpinHyperparameters(Hyperparameters):
         """Cut or extend the default lists to the number of iterations asked for."""
         if not isinstance(data, dict):
             return data
-        filled = {key: value for key, value in data.items() if value != "auto"}
+        filled = {key: value for key, value in data.items() if value != "auto" or key not in cls.model_fields}
         n_iterations = filled.get("n_iterations", 3)
         if isinstance(n_iterations, int) and 1 <= n_iterations <= 100:
             for name in ("steps", "learning_rate", "beta"):
@@ -233,6 +233,7 @@ class SftMethod(Config):
 
 Method = Annotated[SpinMethod | SftMethod, Field(discriminator="type")]
 METHODS = ("spin", "sft")
+HYPERPARAMETERS: dict[str, type[Hyperparameters]] = {"spin": SpinHyperparameters, "sft": SftHyperparameters}
 
 
 class JobConfig(Config):
@@ -262,7 +263,8 @@ def with_recommended(method: Any, recommended: dict[str, Any]) -> Any:
     given = body.get("hyperparameters") or {} if isinstance(body, dict) else None
     if not isinstance(given, dict):
         return method
-    chosen = {key: value for key, value in given.items() if value != "auto"}
+    known = HYPERPARAMETERS[kind].model_fields
+    chosen = {key: value for key, value in given.items() if value != "auto" or key not in known}
     defaults = recommended.get(kind, {})
     if chosen.get("n_iterations", defaults.get("n_iterations")) != defaults.get("n_iterations"):
         defaults = {key: value[-1] if isinstance(value, list) else value for key, value in defaults.items()}

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
 from spin_engine import config
 from spin_engine.config import SpinHyperparameters
@@ -43,3 +44,12 @@ def test_sd15_has_the_papers_settings() -> None:
         (200, 5e-8, 5000.0),
     ]
     assert (found.batch_size, found.adapter, found.resolution) == (2048, "full", 512)
+
+
+@pytest.mark.parametrize("kind", ["spin", "sft"])
+def test_auto_does_not_hide_a_typo(kind: str) -> None:
+    asked = {"type": kind, kind: {"hyperparameters": {"batch_size": "auto", "btach_size": "auto"}}}
+    filled = config.with_recommended(asked, {kind: {"batch_size": 8}})
+    assert filled[kind]["hyperparameters"] == {"batch_size": 8, "btach_size": "auto"}
+    with pytest.raises(ValidationError, match="btach_size"):
+        TypeAdapter(config.Method).validate_python(filled)
