@@ -28,7 +28,7 @@ def measure_rivals(family: Family, *, batch: int, steps: int, guidance: float, r
         for name, value in condition.items()
     }
     x_t = noise.to(family.device) if negative is None else torch.cat([noise, noise]).to(family.device)
-    times = torch.linspace(family.schedule.timesteps - 1, 0, steps).long().to(family.device)
+    times = torch.linspace(family.process.timesteps - 1, 0, steps).long().to(family.device)
 
     def ours() -> None:
         sample(family, condition, negative, noise, steps=steps, guidance=guidance)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from spin_engine.diffusion import Draw, add_noise, draw, mean_squared_error, target
+from spin_engine.diffusion import Draw, draw, mean_squared_error
 from spin_engine.families.family import Condition, Family
 from spin_engine.itinerary import Itinerary, Look
 from spin_engine.latents import Encoded
@@ -19,7 +19,7 @@ class Batch:
     x_t: Tensor
     """(N, C, H, W)."""
     t: Tensor
-    """int64 (N,); winner and rival share theirs."""
+    """(N,), int64 or float32 as the process has it; winner and rival share theirs."""
     condition: Condition
     target: Tensor
     """(N, C, H, W)."""
@@ -32,7 +32,7 @@ class Batches:
         """Prepare.
 
         Args:
-            family: decides device and noise schedule.
+            family: decides device and forward process.
             encoded: the dataset's latents and captions.
             itinerary: decides the draws.
             dropout: share of captions replaced by the empty one.
@@ -50,7 +50,7 @@ class Batches:
             look.pair,
             look.draw,
             shape=self._encoded.shape,
-            timesteps=self._family.schedule.timesteps,
+            process=self._family.process,
             dropout=self._dropout,
         )
 
@@ -61,7 +61,7 @@ class Batches:
             looks: B of them.
             rivals: clean latents drawn by the opponent, (B, C, H, W) on the CPU; None for winners alone.
         """
-        device, schedule = self._family.device, self._family.schedule
+        device, process = self._family.device, self._family.process
         pairs = [look.pair for look in looks]
         draws = [self.draw(look) for look in looks]
         x_0 = self._encoded.latents(pairs).to(device)
@@ -72,7 +72,7 @@ class Batches:
         if rivals is not None:
             x_0, noise, t = torch.cat([x_0, rivals.to(device)]), torch.cat([noise, noise]), torch.cat([t, t])
             condition = {name: torch.cat([tensor, tensor]) for name, tensor in condition.items()}
-        return Batch(add_noise(schedule, x_0, noise, t), t, condition, target(schedule, x_0, noise, t))
+        return Batch(process.add_noise(x_0, noise, t), t, condition, process.target(x_0, noise, t))
 
 
 def residuals(family: Family, batch: Batch) -> Tensor:

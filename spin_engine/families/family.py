@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from spin_engine.diffusion import NoiseSchedule
+from spin_engine.processes.process import Process
 
 Condition = dict[str, Tensor]
 """A batch of encoded captions: named tensors, each with the batch as its first axis."""
@@ -21,8 +21,8 @@ class Family(Protocol):
     """The network that training changes: a torch module, or its wrapped self in several processes."""
 
     @property
-    def schedule(self) -> NoiseSchedule:
-        """The noise schedule and the prediction type the denoiser was trained with."""
+    def process(self) -> Process:
+        """The forward process and the prediction the denoiser was trained with."""
 
     @property
     def solver_settings(self) -> Mapping[str, Any]:
@@ -45,4 +45,4 @@ class Family(Protocol):
         """Return the pictures of latents (B, C, h, w)."""
 
     def predict(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
-        """Return the denoiser's answer (B, C, h, w) for x_t (B, C, h, w) at t, int64 (B,)."""
+        """Return the denoiser's answer (B, C, h, w) for x_t (B, C, h, w) at t (B,)."""

@@ -13,8 +13,8 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from spin_engine import weights as weights_folder
-from spin_engine.diffusion import NoiseSchedule
 from spin_engine.families.family import Condition
+from spin_engine.processes.discrete import Discrete
 
 PIPELINES = ("StableDiffusionPipeline",)
 
@@ -70,7 +70,7 @@ class StableDiffusion:
         return dict(DDPMScheduler.load_config(self.base, subfolder="scheduler"))
 
     @cached_property
-    def schedule(self) -> NoiseSchedule:
+    def process(self) -> Discrete:
         """The noise schedule of the pipeline's scheduler."""
         scheduler = DDPMScheduler.from_config(self.solver_settings)
         prediction = scheduler.config.prediction_type
@@ -78,7 +78,7 @@ class StableDiffusion:
             raise ValueError(
                 f"the model predicts {prediction!r}; only epsilon and v_prediction can be trained"
             )
-        return NoiseSchedule(scheduler.alphas_cumprod.float().to(self.device), prediction)
+        return Discrete(scheduler.alphas_cumprod.float().to(self.device), prediction)
 
     @cached_property
     def resolution(self) -> int:

@@ -27,8 +27,8 @@ def test_long_captions_are_cut(pipeline: Path) -> None:
 @pytest.mark.parametrize("prediction", ["v_prediction", "epsilon"])
 def test_prediction_type_is_the_schedulers(prediction: str, pipeline: Path, epsilon_pipeline: Path) -> None:
     family = load(pipeline if prediction == "v_prediction" else epsilon_pipeline)
-    assert family.schedule.prediction == prediction
-    assert family.schedule.timesteps == 1000
+    assert family.process.prediction == prediction
+    assert family.process.timesteps == 1000
     assert (family.resolution, family.latent_shape(32, 64)) == (32, (4, 8, 16))
 
 
@@ -53,4 +53,4 @@ def test_a_prediction_nobody_trains_is_refused(pipeline: Path, tmp_path: Path) -
     config["prediction_type"] = "sample"
     (tmp_path / "scheduler" / "scheduler_config.json").write_text(json.dumps(config))
     with pytest.raises(ValueError, match="predicts 'sample'"):
-        _ = load(tmp_path).schedule
+        _ = load(tmp_path).process
