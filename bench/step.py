@@ -22,12 +22,13 @@ from spin_engine.device import accelerator
 from spin_engine.families.loader import load
 from spin_engine.itinerary import Itinerary
 from spin_engine.latents import Encoded, encode
+from spin_engine.losses import Losses, SelfPlay
 from spin_engine.policy import trainable
 from spin_engine.reporter import Line, Progress
 from spin_engine.rivals import Rivals
 from spin_engine.selfplay import Drawing, Opponent, generate
 from spin_engine.stopping import Stop
-from spin_engine.trainer import SelfPlay, Trainer
+from spin_engine.trainer import Trainer
 
 WARM_UP = 2
 PLAN: dict[str, Any] = {"n_iterations": 1, "adapter": "full", "learning_rate": 1e-6, "warmup": 0}
@@ -119,13 +120,13 @@ def measure_step(base: Path, work: Path, *, pairs: int, repeats: int) -> Compari
     batches = Batches(family, encoded, itinerary, dropout=0.0)
     looks = itinerary.step(0)
     bare = _bare(copy.deepcopy(family.denoiser), batches.batch(looks, rivals.latents(looks)))
+    selfplay = SelfPlay(rivals, beta=2000.0, reference=None, mu=None, anchor=0.0)
     trainer = Trainer(
         family,
-        batches,
+        Losses(family, batches, selfplay),
         itinerary,
         plan=settings.for_iteration(1),
         settings=settings,
-        selfplay=SelfPlay(rivals, beta=2000.0, reference=None, mu=None, anchor=0.0),
         accelerator=accelerator(),
     )
     timer = Interleaver(bare, device)

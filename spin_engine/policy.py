@@ -57,11 +57,14 @@ def trainable(
     return family
 
 
+def trained(denoiser: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the parameters that training changes, by name."""
+    return {name: value for name, value in denoiser.named_parameters() if value.requires_grad}
+
+
 def snapshot(denoiser: nn.Module) -> dict[str, Tensor]:
     """Return copies of the trainable parameters, by name."""
-    return {
-        name: value.detach().clone() for name, value in denoiser.named_parameters() if value.requires_grad
-    }
+    return {name: value.detach().clone() for name, value in trained(denoiser).items()}
 
 
 @contextmanager

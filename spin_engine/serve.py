@@ -18,9 +18,9 @@ import torch
 from pydantic import Field, ValidationError
 from safetensors import SafetensorError
 
-from spin_engine.config import Config
 from spin_engine.families.family import Family
 from spin_engine.families.loader import load
+from spin_engine.hyperparameters import Config
 from spin_engine.sampler import draw
 
 WARM = 2

@@ -13,36 +13,18 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
 
 from spin_engine import checkpoint, weights
-from spin_engine.batches import Batches, errors, residuals
-from spin_engine.config import Hyperparameters, IterationPlan
 from spin_engine.diffusion import derive_seed
 from spin_engine.families.family import Family
+from spin_engine.hyperparameters import Hyperparameters, IterationPlan
 from spin_engine.itinerary import Itinerary, Look
-from spin_engine.objectives import safeguard, sft, spin
+from spin_engine.losses import Losses
 from spin_engine.optimizer import Optimizer, learning_rate
-from spin_engine.policy import swapped
 from spin_engine.reporter import Progress, Reporter, checkpoint_line, message_line, metrics_line
-from spin_engine.rivals import Rivals
 from spin_engine.stopping import Stop, Stopped
 
 MOST_SKIPPED = 10
-
-
-@dataclass(frozen=True)
-class SelfPlay:
-    """What self-play needs beside the data."""
-
-    rivals: Rivals
-    beta: float
-    reference: dict[str, Tensor] | None
-    """theta_k's trainable parameters, to ask it online; None when its errors came with the rivals."""
-    mu: float | None
-    """Of the safeguard; None: off."""
-    anchor: float
-    """Weight of the supervised loss beside the self-play loss."""
 
 
 @dataclass(frozen=True)
@@ -62,26 +44,23 @@ class Trainer:
     def __init__(
         self,
         family: Family,
-        batches: Batches,
+        losses: Losses,
         itinerary: Itinerary,
         *,
         plan: IterationPlan,
         settings: Hyperparameters,
-        selfplay: SelfPlay | None,
         accelerator: Accelerator,
     ) -> None:
-        """Prepare; ``family`` comes from ``policy.trainable``, and ``selfplay`` is for spin only."""
-        assert (plan.objective == "spin") == (selfplay is not None), "rivals are for self-play"
+        """Prepare; ``family`` comes from ``policy.trainable``, and ``losses`` is of the same family."""
         if settings.batch_size % accelerator.num_processes:
             raise ValueError(f"batch_size must be a multiple of the {accelerator.num_processes} processes")
         self._unwrapped = family.denoiser
         family.denoiser = accelerator.prepare_model(family.denoiser)
         self._family = family
-        self._batches = batches
+        self._losses = losses
         self._itinerary = itinerary
         self._plan = plan
         self._settings = settings
-        self._selfplay = selfplay
         self._accelerator = accelerator
         self._optimizer = Optimizer(self._unwrapped, weight_decay=settings.weight_decay)
         self._done = 0
@@ -139,7 +118,7 @@ class Trainer:
         notes = []
         for looks, last in _portions(mine, settings.micro_batch_size or settings.batch_size):
             with nullcontext() if last else accelerator.no_sync(self._family.denoiser):
-                losses, noted = self._losses(looks)
+                losses, noted = self._losses.of(looks)
                 accelerator.backward(losses.sum() / len(mine))
             notes.append(noted)
         norm = self._optimizer.clip(settings.max_grad_norm)
@@ -152,39 +131,8 @@ class Trainer:
             self._optimizer.step(self._rate(step))
         else:
             self._skip(step)
-        values = self._readings(gathered) if finite else {}
+        values = self._losses.readings(gathered) if finite else {}
         return StepReading(loss, grad_norm, values, stop=bool(asked[:, 1].any()))
-
-    def _losses(self, looks: Sequence[Look]) -> tuple[Tensor, Tensor]:
-        """Return the losses of a micro-batch, (B,), and what to note, (B, 6): loss, t, m_w, m_l, r_w, r_l."""
-        if self._selfplay is None:
-            batch = self._batches.batch(looks, None)
-            winner = errors(self._family, batch)
-            losses = sft.loss(winner)
-            return losses, torch.stack([losses.detach(), batch.t.float(), winner.detach()], dim=1)
-        own, b = self._selfplay, len(looks)
-        batch = self._batches.batch(looks, own.rivals.latents(looks))
-        if own.reference is None:
-            reference = own.rivals.reference(looks).T.to(self._family.device)
-        else:
-            with torch.no_grad(), swapped(self._optimizer.parameters, own.reference):
-                reference = errors(self._family, batch).view(2, b)
-        residual = residuals(self._family, batch)
-        winner, rival = residual.square().mean(dim=(1, 2, 3)).split(b)
-        if own.mu is not None:
-            rival = safeguard.temper(rival, safeguard.rival_share(residual[:b], residual[b:], own.mu))
-        pair = spin.PairErrors(winner, rival, reference[0], reference[1])
-        losses = spin.loss(pair, own.beta)
-        if own.anchor:
-            losses = losses + own.anchor * sft.loss(winner)
-        columns = [losses, batch.t[:b].float(), winner, rival, reference[0], reference[1]]
-        return losses, torch.stack([column.detach() for column in columns], dim=1)
-
-    def _readings(self, noted: Tensor) -> dict[str, float]:
-        if self._selfplay is None:
-            return sft.readings(noted[:, 2])
-        pair = spin.PairErrors(noted[:, 2], noted[:, 3], noted[:, 4], noted[:, 5])
-        return spin.readings(pair, noted[:, 1].long(), self._family.schedule.timesteps)
 
     def _rate(self, step: int) -> float:
         settings, plan = self._settings, self._plan

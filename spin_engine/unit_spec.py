@@ -5,7 +5,8 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from spin_engine.config import Config, Method
+from spin_engine.config import Method
+from spin_engine.hyperparameters import Config
 
 Kind = Literal["encode", "generate", "train", "evaluate", "publish"]
 

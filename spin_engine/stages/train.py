@@ -5,16 +5,18 @@ from pathlib import Path
 from accelerate import Accelerator
 
 from spin_engine.batches import Batches
-from spin_engine.config import IterationPlan, SpinHyperparameters
+from spin_engine.config import SpinHyperparameters
 from spin_engine.device import accelerator
 from spin_engine.families.family import Family
+from spin_engine.hyperparameters import IterationPlan
 from spin_engine.itinerary import Itinerary, itinerary_for
 from spin_engine.latents import Encoded
+from spin_engine.losses import Losses, SelfPlay
 from spin_engine.policy import snapshot, trainable
 from spin_engine.reporter import Reporter
 from spin_engine.rivals import Rivals
 from spin_engine.stopping import Stop
-from spin_engine.trainer import SelfPlay, Trainer
+from spin_engine.trainer import Trainer
 from spin_engine.unit_spec import UnitSpec
 
 
@@ -30,15 +32,9 @@ def run(spec: UnitSpec, reporter: Reporter, stop: Stop, *, keep: int | None = No
     itinerary = itinerary_for(settings, seed=spec.seed, iteration=spec.iteration, pairs=encoded.rows)
     start = spec.inputs.get("weights")
     family = _policy(spec, spec.resume / "weights" if spec.resume else start, device)
-    trainer = Trainer(
-        family,
-        Batches(family, encoded, itinerary, dropout=settings.prompt_dropout),
-        itinerary,
-        plan=plan,
-        settings=settings,
-        selfplay=_selfplay(spec, plan, itinerary, family, device),
-        accelerator=device,
-    )
+    batches = Batches(family, encoded, itinerary, dropout=settings.prompt_dropout)
+    losses = Losses(family, batches, _selfplay(spec, plan, itinerary, family, device))
+    trainer = Trainer(family, losses, itinerary, plan=plan, settings=settings, accelerator=device)
     if spec.resume is not None:
         trainer.resume(spec.resume)
     trainer.train(spec.out.parent / "checkpoints", reporter, stop, keep=keep)

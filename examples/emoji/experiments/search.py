@@ -27,9 +27,10 @@ import yaml
 from table import table
 
 from spin_engine import data
-from spin_engine.config import Config, Method
+from spin_engine.config import Method
 from spin_engine.families.family import Family
 from spin_engine.families.loader import load
+from spin_engine.hyperparameters import Config
 from spin_engine.metrics.evaluate import evaluate
 from spin_engine.sampler import draw
 from spin_engine.stages import encode, generate, train
