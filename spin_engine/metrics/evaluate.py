@@ -21,7 +21,7 @@ def evaluate(
     *,
     seed: int,
 ) -> dict[str, Interval]:
-    """Return every metric that can be measured, by name, each with a 95% bootstrap interval over ``drawn``.
+    """Return every metric that can be measured, by name, each with a 95% bootstrap interval.
 
     ``style_share``: share of drawn pictures that the judge takes for its target style; higher is better.
     ``frechet_distance``: of judge features to those of ``real``; lower is better. Biased by the number of
@@ -34,9 +34,9 @@ def evaluate(
         is better.
 
     Args:
-        drawn: N pictures, N >= 1; several of one caption (sampling seeds) are allowed.
-        captions: [N], what each was drawn for. Pictures of one caption are resampled as if they were
-            independent, so several seeds of few captions give intervals that are a little too narrow.
+        drawn: N pictures, N >= 1; several of one caption, from several seeds, are allowed.
+        captions: [N], what each was drawn for. Intervals resample captions, and the pictures of a caption
+            within it (``interval.resampled_counts``).
         real: pictures of the target, any number; None leaves out the distances.
         judge: folder of a judge (``spindle/judge`` of a model); None leaves out what needs one.
         seed: of the bootstrap resamples; the values themselves do not depend on it.
@@ -45,7 +45,7 @@ def evaluate(
         raise ValueError(f"{len(drawn)} pictures for {len(captions)} captions")
     found = {}
     if real:
-        found["histogram_distance"] = histogram_distance(drawn, real, seed=seed)
+        found["histogram_distance"] = histogram_distance(drawn, captions, real, seed=seed)
     if judge is not None:
         found |= _judged(Judge.load(judge), drawn, captions, real or [], seed)
     return found
@@ -56,18 +56,19 @@ def _judged(
 ) -> dict[str, Interval]:
     opinion = judge.look(drawn)
     target = judge.config.styles.index(judge.config.target_style)
-    found = {"style_share": interval_of_mean(_float(opinion.style.argmax(dim=1) == target), seed=seed)}
+    styled = _float(opinion.style.argmax(dim=1) == target)
+    found = {"style_share": interval_of_mean(styled, captions, seed=seed)}
     if len(drawn) > 1 and len(real) > 1:
         features = _float(judge.look(real).features)
-        found["frechet_distance"] = frechet_distance(_float(opinion.features), features, seed=seed)
+        found["frechet_distance"] = frechet_distance(_float(opinion.features), captions, features, seed=seed)
     known = {caption: index for index, caption in enumerate(judge.config.captions)}
     rows = [row for row, caption in enumerate(captions) if caption in known]
     if rows:
-        cosines = opinion.captions[rows]
-        own = cosines.gather(1, torch.tensor([[known[captions[row]]] for row in rows]))
+        cosines, heard = opinion.captions[rows], [captions[row] for row in rows]
+        own = cosines.gather(1, torch.tensor([[known[caption]] for caption in heard]))
         closer = (cosines > own).sum(dim=1)
-        found["retrieval_at_10"] = interval_of_mean(_float(closer < RETRIEVED), seed=seed)
-        found["caption_cosine"] = interval_of_mean(_float(own[:, 0]), seed=seed)
+        found["retrieval_at_10"] = interval_of_mean(_float(closer < RETRIEVED), heard, seed=seed)
+        found["caption_cosine"] = interval_of_mean(_float(own[:, 0]), heard, seed=seed)
     return found
 
 

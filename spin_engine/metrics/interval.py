@@ -1,5 +1,6 @@
 """A measured value with the uncertainty that comes from having looked at so few pictures."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,10 +12,9 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Interval:
-    """A value with the 95% bootstrap interval over pictures.
+    """A value with the 95% bootstrap interval over captions and sampling seeds.
 
-    The interval covers the choice of captions and sampling seeds, not the randomness of training: two
-    trainings can differ by more than it says.
+    It does not cover the randomness of training: two trainings can differ by more than it says.
     """
 
     value: float
@@ -22,10 +22,34 @@ class Interval:
     high: float
 
 
-def resampled_counts(count: int, *, seed: int, resamples: int = RESAMPLES) -> NDArray[np.float64]:
-    """Return how often each of ``count`` pictures is in each resample: [resamples, count], rows sum to it."""
+def resampled_counts(
+    captions: Sequence[str], *, seed: int, resamples: int = RESAMPLES
+) -> NDArray[np.float64]:
+    """Return how often each picture is in each resample of a two-stage cluster bootstrap.
+
+    Pictures of one caption are alike, so captions are resampled first; then, within each caption that came
+    out, its pictures. The second stage counts the seeds' share of the variance up to twice (1 + (S - 1) / S
+    times for S seeds a caption; Davison and Hinkley 1997, section 3.8), so intervals err on the wide side,
+    and one caption of many seeds still has one.
+
+    Args:
+        captions: [N], what each picture was drawn for, in any order.
+        seed: of the resamples.
+        resamples: R, how many.
+
+    Returns:
+        [R, N]; a row sums to N where every caption has as many pictures, else to about N.
+    """
     generator = np.random.default_rng(seed)
-    return generator.multinomial(count, np.full(count, 1 / count), size=resamples).astype(np.float64)
+    rows: dict[str, list[int]] = {}
+    for row, caption in enumerate(captions):
+        rows.setdefault(caption, []).append(row)
+    chosen = generator.multinomial(len(rows), np.full(len(rows), 1 / len(rows)), size=resamples)
+    counts = np.empty((resamples, len(captions)))
+    for column, own in enumerate(rows.values()):
+        drawn = chosen[:, column] * len(own)
+        counts[:, own] = generator.multinomial(drawn, np.full(len(own), 1 / len(own)))
+    return counts
 
 
 def centred(value: float, resampled: NDArray[np.float64]) -> Interval:
@@ -41,11 +65,18 @@ def centred(value: float, resampled: NDArray[np.float64]) -> Interval:
     return _interval(value, (resampled - resampled.mean() + value).clip(min=0))
 
 
-def interval_of_mean(values: NDArray[np.float64], *, seed: int) -> Interval:
-    """Return the mean of one value a picture, with its bootstrap interval. ``values`` is [N], N >= 1."""
+def interval_of_mean(values: NDArray[np.float64], captions: Sequence[str], *, seed: int) -> Interval:
+    """Return the mean of one value a picture, with its bootstrap interval.
+
+    Args:
+        values: [N], N >= 1.
+        captions: [N], what each picture was drawn for.
+        seed: of the resamples.
+    """
     if not len(values):
         raise ValueError("there is nothing to average")
-    return _interval(float(values.mean()), resampled_counts(len(values), seed=seed) @ values / len(values))
+    counts = resampled_counts(captions, seed=seed)
+    return _interval(float(values.mean()), counts @ values / counts.sum(axis=1))
 
 
 def _interval(value: float, resampled: NDArray[np.float64]) -> Interval:
