@@ -61,6 +61,9 @@ class Hyperparameters(Config):
     eval_samples: int = Field(
         48, ge=1, le=10_000, description="Held-out captions drawn to measure each iteration."
     )
+    eval_seeds: int = Field(
+        1, ge=1, le=1000, description="Pictures drawn of each of those captions, each from a seed of its own."
+    )
     eval_steps: int = Field(20, ge=1, le=1000, description="Sampler steps of previews and evaluation.")
     eval_guidance: float = Field(
         7.5, ge=1, le=50, description="Classifier-free guidance of previews and evaluation; 1: none."

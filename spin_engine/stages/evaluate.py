@@ -24,13 +24,16 @@ PACKAGES = ("torch", "diffusers", "transformers", "peft", "accelerate")
 
 @dataclass(frozen=True)
 class Drawn:
-    """What was drawn, in the order of the captions."""
+    """What was drawn: the pictures of the first caption, then those of the second, ..."""
 
     captions: list[str]
+    """[N], each caption as often as it was drawn."""
     seeds: list[int]
+    """[N], of the noise that each picture started from."""
     pictures: list[Image.Image]
+    """[N]"""
     real: list[Image.Image]
-    """The data's own pictures of the same captions, at the same size."""
+    """The data's own picture of each caption, at the same size."""
 
 
 def run(spec: UnitSpec, reporter: Reporter, stop: Stop) -> None:
@@ -38,37 +41,38 @@ def run(spec: UnitSpec, reporter: Reporter, stop: Stop) -> None:
 
     ``samples/0.png``, ..., and ``grid.png``: the first eight captions. ``metrics.json``: each metric with its
     interval.
-    ``report.json``: what was drawn and how. Every iteration draws the same captions from the same seeds.
+    ``report.json``: what was drawn and how. Every iteration, of every method, draws the same captions from
+    the same seeds, which follow from the job's seed.
     """
     settings = spec.method.hyperparameters
     shown = _draw(spec, reporter, stop)
     judge = spec.inputs["base"] / "spindle" / "judge"
-    count = min(settings.eval_samples, len(shown.captions))
+    count = min(settings.eval_samples, len(shown.real))
     found = evaluate(
-        shown.pictures[:count],
-        shown.captions[:count],
+        shown.pictures[: count * settings.eval_seeds],
+        shown.captions[: count * settings.eval_seeds],
         shown.real[:count],
         judge if judge.is_dir() else None,
         seed=spec.seed,
     )
     values = {name: asdict(interval) for name, interval in found.items()}
+    firsts = slice(0, PREVIEWS * settings.eval_seeds, settings.eval_seeds)
+    previews = list(zip(shown.pictures[firsts], shown.captions[firsts], shown.seeds[firsts], strict=True))
     report = {
         "iteration": spec.iteration,
         "captions": count,
+        "seeds_per_caption": settings.eval_seeds,
         "held_out": "validation" in spec.inputs,
         "steps": settings.eval_steps,
         "guidance": settings.eval_guidance,
         "judge": judge.is_dir(),
         "values": values,
-        "samples": [
-            {"prompt": prompt, "seed": seed}
-            for prompt, seed in zip(shown.captions[:PREVIEWS], shown.seeds[:PREVIEWS], strict=True)
-        ],
+        "samples": [{"prompt": prompt, "seed": seed} for _, prompt, seed in previews],
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
     }
     (spec.out / "metrics.json").write_text(json.dumps(values, indent=2) + "\n")
     (spec.out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
-    _show(spec, shown, reporter)
+    _show(spec, previews, reporter)
     reporter.send({"type": "evaluation", "iteration": spec.iteration, "values": values})
 
 
@@ -77,11 +81,13 @@ def _draw(spec: UnitSpec, reporter: Reporter, stop: Stop) -> Drawn:
     family = load(spec.inputs["base"], spec.inputs.get("weights"), accelerator().device)
     side = settings.resolution or family.resolution
     source = spec.inputs.get("validation", spec.inputs["data"])
-    captions, real = [], []
-    for row in islice(rows(source), max(settings.eval_samples, PREVIEWS)):
-        captions.append(row.caption)
+    captions: list[str] = []
+    seeds: list[int] = []
+    real = []
+    for index, row in enumerate(islice(rows(source), max(settings.eval_samples, PREVIEWS))):
+        captions += [row.caption] * settings.eval_seeds
+        seeds += [_seed(spec.seed, index, number) for number in range(settings.eval_seeds)]
         real.append(fit(row.picture(), side))
-    seeds = [derive_seed(spec.seed, "evaluate", index) % 2**31 for index in range(len(captions))]
     progress = Progress(reporter, "evaluate", len(captions))
     pictures: list[Image.Image] = []
     for start in range(0, len(captions), BATCH):
@@ -101,11 +107,15 @@ def _draw(spec: UnitSpec, reporter: Reporter, stop: Stop) -> Drawn:
     return Drawn(captions, seeds, pictures, real)
 
 
-def _show(spec: UnitSpec, shown: Drawn, reporter: Reporter) -> None:
-    """Write the previews and tell of them."""
+def _seed(seed: int, index: int, number: int) -> int:
+    """Return the seed of picture ``number`` of caption ``index``; however many follow, the first stays."""
+    return derive_seed(seed, "evaluate", index, *([number] if number else [])) % 2**31
+
+
+def _show(spec: UnitSpec, previews: list[tuple[Image.Image, str, int]], reporter: Reporter) -> None:
+    """Write the previews and tell of them: the first picture of each of the first captions."""
     folder = spec.out / "samples"
     folder.mkdir(exist_ok=True)
-    previews = list(zip(shown.pictures, shown.captions, shown.seeds, strict=True))[:PREVIEWS]
     for index, (picture, prompt, seed) in enumerate(previews):
         path = folder / f"{index}.png"
         picture.save(path)

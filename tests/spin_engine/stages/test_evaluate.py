@@ -6,11 +6,17 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from pydantic import TypeAdapter
 
+from spin_engine.config import Method
 from spin_engine.metrics.judge import Judge, JudgeConfig
 from spin_engine.unit_spec import EVALUATE_BASE
-from tests.spin_engine.conftest import run
+from tests.spin_engine.conftest import method, run
 from tests.tiny import build_dataset, picture
+
+SFT = TypeAdapter[Method](Method).validate_python(
+    {"type": "sft", "sft": {"hyperparameters": {"eval_samples": 3, "eval_seeds": 3, "eval_steps": 2}}}
+)
 
 
 @pytest.fixture
@@ -35,6 +41,7 @@ def test_held_out_captions_come_first(pipeline: Path, dataset: Path, held_out: P
     assert set(evaluation["values"]["histogram_distance"]) == {"value", "low", "high"}
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert (report["held_out"], report["captions"], report["judge"]) == (True, 3, False)
+    assert report["seeds_per_caption"] == 1
     assert (tmp_path / "out" / "grid.png").is_file()
 
 
@@ -52,6 +59,27 @@ def test_the_bases_own_judge_measures(pipeline: Path, dataset: Path, tmp_path: P
         "caption_cosine",
     }
     assert json.loads((tmp_path / "out" / "report.json").read_text())["judge"] is True
+
+
+def test_several_seeds_a_caption(pipeline: Path, dataset: Path, tmp_path: Path) -> None:
+    inputs = {"base": pipeline, "data": dataset}
+    heard = {}
+    for name, chosen in (
+        ("one", method()),
+        ("three", method(eval_seeds=3)),
+        ("sft", SFT),
+    ):
+        heard[name] = run("evaluate", tmp_path / name, inputs=inputs, method=chosen)
+    reports = {name: json.loads((tmp_path / name / "report.json").read_text()) for name in heard}
+    assert {name: report["seeds_per_caption"] for name, report in reports.items()} == {
+        "one": 1,
+        "three": 3,
+        "sft": 3,
+    }
+    assert reports["one"]["captions"] == reports["three"]["captions"] == 3
+    assert reports["one"]["samples"] == reports["three"]["samples"] == reports["sft"]["samples"]
+    assert reports["three"]["values"] == reports["sft"]["values"] != reports["one"]["values"]
+    assert [line["of"] for line in heard["three"].lines if line["type"] == "progress"] == [24, 24]
 
 
 def test_the_same_evaluation_draws_the_same_pictures(pipeline: Path, dataset: Path, tmp_path: Path) -> None:
