@@ -2,7 +2,8 @@
 
 A source is a folder or a zip with ``metadata.jsonl`` ({"file_name", "text"} a line), or with a ``.txt`` file
 beside each picture; or a folder of tar shards (KEY.png|jpg|jpeg|webp and KEY.txt, one after the other, as
-WebDataset writes them).
+WebDataset writes them). It may lie behind a URI (see ``store``). A row may hold a second, worse picture of
+its caption, the loser: ``loser_file_name`` in ``metadata.jsonl``, KEY.loser.png in a tar.
 """
 
 import io
@@ -11,15 +12,24 @@ import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
+from spin_engine.store import Store, is_remote
+
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+LOSER = ".loser"
 MOST_PIXELS = 100_000_000
+TURNED = 5
+"""From this EXIF orientation on, height and width change places."""
+
+Read = Callable[[], bytes]
 
 
 @dataclass(frozen=True)
@@ -28,32 +38,58 @@ class Row:
 
     name: str
     caption: str
-    read: Callable[[], bytes]
+    read: Read
+    read_loser: Read | None = None
+    """Of the picture that lost against this one, if the data names one."""
 
     def picture(self) -> Image.Image:
         """Return the picture as RGB, turned as its camera says, on white where it is transparent."""
+        return _decoded(self.name, self.read)
+
+    def size(self) -> tuple[int, int]:
+        """Return height and width of the upright picture in pixels, without decoding it."""
         try:
             with Image.open(io.BytesIO(self.read())) as opened:
-                if opened.width * opened.height > MOST_PIXELS:
-                    raise ValueError(f"more than {MOST_PIXELS} pixels")
-                upright = ImageOps.exif_transpose(opened).convert("RGBA")
-        except (OSError, ValueError, Image.DecompressionBombError) as error:
+                turned = opened.getexif().get(ExifTags.Base.Orientation, 1) >= TURNED
+                return (opened.width, opened.height) if turned else (opened.height, opened.width)
+        except (OSError, Image.DecompressionBombError) as error:
             raise ValueError(f"{self.name} is not a picture that can be read: {error}") from error
-        white = Image.new("RGBA", upright.size, "white")
-        return Image.alpha_composite(white, upright).convert("RGB")
+
+    def loser(self) -> Image.Image:
+        """Return the loser likewise."""
+        assert self.read_loser is not None, "ask only rows that have one"
+        return _decoded(f"the loser of {self.name}", self.read_loser)
 
 
-def rows(source: Path) -> Iterator[Row]:
+def _decoded(name: str, read: Read) -> Image.Image:
+    try:
+        with Image.open(io.BytesIO(read())) as opened:
+            if opened.width * opened.height > MOST_PIXELS:
+                raise ValueError(f"more than {MOST_PIXELS} pixels")
+            upright = ImageOps.exif_transpose(opened).convert("RGBA")
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{name} is not a picture that can be read: {error}") from error
+    white = Image.new("RGBA", upright.size, "white")
+    return Image.alpha_composite(white, upright).convert("RGB")
+
+
+def rows(source: Path | str) -> Iterator[Row]:
     """Yield the rows of a folder or zip, always in the same order.
+
+    Args:
+        source: a path, or a URI. Tar shards are read from their beginning once for the rows, and a picture's
+            bytes when they are asked for: neither is kept.
 
     Raises:
         ValueError: there are no rows, or one has no picture or caption.
     """
-    if source.is_dir():
-        shards = sorted(source.glob("*.tar"))
-        found = _from_tars(shards) if shards else _from_names(*_folder(source))
-    elif zipfile.is_zipfile(source):
-        found = _from_zip(source)
+    store = Store(source)
+    if store.is_folder():
+        names = store.names()
+        shards = [name for name in names if name.endswith(".tar") and "/" not in name]
+        found = _from_tars(shards, store) if shards else _from_names(names, store.read)
+    elif (is_remote(source) and str(source).endswith(".zip")) or zipfile.is_zipfile(source):
+        found = _from_zip(store)
     else:
         raise ValueError(f"{source} is neither a folder nor a zip")
     first = next(found, None)
@@ -63,11 +99,12 @@ def rows(source: Path) -> Iterator[Row]:
     yield from found
 
 
-def fit(picture: Image.Image, side: int) -> Image.Image:
-    """Return the middle square of a picture, resized to ``side`` x ``side`` pixels."""
-    if picture.size == (side, side):
+def fit(picture: Image.Image, side: int, width: int | None = None) -> Image.Image:
+    """Return the middle of a picture, ``side`` pixels high and ``width``, else ``side``, wide."""
+    size = (width or side, side)
+    if picture.size == size:
         return picture
-    return ImageOps.fit(picture, (side, side), Image.Resampling.LANCZOS)
+    return ImageOps.fit(picture, size, Image.Resampling.LANCZOS)
 
 
 def to_pixels(pictures: list[Image.Image]) -> Tensor:
@@ -76,18 +113,9 @@ def to_pixels(pictures: list[Image.Image]) -> Tensor:
     return torch.from_numpy(stacked).permute(0, 3, 1, 2).contiguous() / 127.5 - 1
 
 
-def _folder(folder: Path) -> tuple[list[str], Callable[[str], bytes]]:
-    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-
-    def read(name: str) -> bytes:
-        return (folder / name).read_bytes()
-
-    return names, read
-
-
-def _from_zip(path: Path) -> Iterator[Row]:
+def _from_zip(store: Store) -> Iterator[Row]:
     """Return rows that read from the archive: it stays open as long as one of them is held."""
-    archive = zipfile.ZipFile(path)
+    archive = zipfile.ZipFile(store.open("") if is_remote(store.place) else store.place)
     names = sorted(entry.filename for entry in archive.infolist() if not entry.is_dir())
     return _from_names(names, archive.read)
 
@@ -111,13 +139,17 @@ def _from_metadata(metadata: str, names: frozenset[str], read: Callable[[str], b
         try:
             entry = json.loads(line)
             name, caption = str(root / entry["file_name"]), str(entry["text"])
-        except (ValueError, KeyError, TypeError) as error:
+            loser = entry.get("loser_file_name")
+            beaten = None if loser is None else str(root / loser)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(
                 f"{metadata}, line {number}: file_name and text are expected ({error})"
             ) from error
-        if name not in names:
-            raise ValueError(f"{metadata}, line {number}: there is no picture {entry['file_name']}")
-        yield Row(name, caption, lambda name=name: read(name))  # type: ignore[misc]  # mypy #15459
+        for picture in (name, beaten):
+            if picture is not None and picture not in names:
+                shown = PurePosixPath(picture).relative_to(root)
+                raise ValueError(f"{metadata}, line {number}: there is no picture {shown}")
+        yield Row(name, caption, partial(read, name), None if beaten is None else partial(read, beaten))
 
 
 def _from_sidecars(names: list[str], read: Callable[[str], bytes]) -> Iterator[Row]:
@@ -129,34 +161,41 @@ def _from_sidecars(names: list[str], read: Callable[[str], bytes]) -> Iterator[R
         text = str(path.with_suffix(".txt"))
         if text not in known:
             raise ValueError(f"{name} has no caption: there is no {text}")
-        yield Row(name, read(text).decode().strip(), lambda name=name: read(name))  # type: ignore[misc]
+        yield Row(name, read(text).decode().strip(), partial(read, name))
 
 
-def _from_tars(shards: list[Path]) -> Iterator[Row]:
+def _from_tars(shards: list[str], store: Store) -> Iterator[Row]:
     for shard in shards:
-        with tarfile.open(shard) as archive:
-            pending: dict[str, tuple[str, bytes]] = {}
-            for member in archive:
-                stream = archive.extractfile(member) if member.isfile() else None
-                if stream is None:
-                    continue
-                path = PurePosixPath(member.name)
-                key, suffix = str(path.with_suffix("")), path.suffix.lower()
-                if suffix not in (*PICTURES, ".txt"):
-                    continue
-                partner = pending.pop(key, None)
-                if partner is None:
-                    pending[key] = (suffix, stream.read())
-                else:
-                    yield _paired(f"{shard.name}/{member.name}", partner, (suffix, stream.read()))
-        if pending:
-            raise ValueError(f"{shard.name}: {next(iter(pending))} has a picture or a caption, not both")
+        with store.open(shard) as stream, tarfile.open(fileobj=stream) as archive:
+            members = (member for member in archive if member.isfile())
+            for key, group in groupby(members, key=lambda member: _key(member.name)[0]):
+                parts = {}
+                for member in group:
+                    part = _key(member.name)[1]
+                    if part is None:
+                        continue
+                    if part in parts:
+                        raise ValueError(
+                            f"{shard}/{member.name}: one picture and one caption are expected under one key"
+                        )
+                    parts[part] = partial(store.read, shard, start=member.offset_data, size=member.size)
+                if parts:
+                    yield _of_parts(shard, key, parts)
 
 
-def _paired(name: str, one: tuple[str, bytes], other: tuple[str, bytes]) -> Row:
-    """Return the row of a picture and a caption that came in either order."""
-    texts = [data for suffix, data in (one, other) if suffix == ".txt"]
-    pictures = [data for suffix, data in (one, other) if suffix != ".txt"]
-    if len(texts) != 1:
-        raise ValueError(f"{name}: one picture and one caption are expected under one key")
-    return Row(name, texts[0].decode().strip(), lambda: pictures[0])
+def _key(name: str) -> tuple[str, str | None]:
+    """Return a member's key, and what it is of its row: picture, loser, caption, or None for neither."""
+    path = PurePosixPath(name)
+    key, suffix = str(path.with_suffix("")), path.suffix.lower()
+    if suffix == ".txt":
+        return key, "caption"
+    if suffix not in PICTURES:
+        return key, None
+    return (key.removesuffix(LOSER), "loser") if key.endswith(LOSER) else (key, "picture")
+
+
+def _of_parts(shard: str, key: str, parts: dict[str, Read]) -> Row:
+    if not {"picture", "caption"} <= set(parts):
+        raise ValueError(f"{shard}: {key} has a picture or a caption, not both")
+    caption = parts["caption"]().decode().strip()
+    return Row(f"{shard}/{key}", caption, parts["picture"], parts.get("loser"))

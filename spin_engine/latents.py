@@ -1,72 +1,125 @@
 """Encoded data: every picture and caption goes through its encoder once, and is then read from mapped files.
 
-``shard-00000.safetensors``, ...: ``latents`` (n, C, h, w) and ``text.NAME`` (n, ...), float32, n <= 512 rows.
-``empty.safetensors``: the empty caption's ``text.NAME``, one row. ``index.json``: written last.
+``shard-00000.safetensors``, ...: ``latents`` (n, C, h, w), ``losers`` likewise if the data has them, and
+``text.NAME`` (n, ...), float32, n <= 512 rows. ``empty.safetensors``: the empty caption's ``text.NAME``, one
+row. ``index.json``: written last. With aspect-ratio buckets all rows of a shard are of one bucket. Rows are
+numbered as they lie in the shards: that is the order of the data, within each bucket at least.
 """
 
 import json
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor
 
+from spin_engine import buckets
+from spin_engine.buckets import Size
 from spin_engine.data import Row, fit, to_pixels
 from spin_engine.families.family import Condition, Family
-from spin_engine.files import write_whole
 from spin_engine.reporter import Progress
+from spin_engine.shards import Shards, shard_name
 from spin_engine.stopping import Stop
+from spin_engine.store import Store
 
 SHARD_ROWS = 512
 BATCH = 8
 TEXT = "text."
+LATENTS_TO_A_STEP = 8
+"""A bucket's sides in latents are multiples of this: every denoiser here halves at most three times."""
+
+Shape = tuple[int, int, int]
 
 
 def encode(
-    family: Family, found: Iterator[Row], out: Path, *, side: int, progress: Progress, stop: Stop
+    family: Family,
+    found: Iterator[Row],
+    out: Path | str,
+    *,
+    side: int,
+    aspect_buckets: bool = False,
+    progress: Progress,
+    stop: Stop,
 ) -> int:
     """Encode rows into ``out`` and return how many there were; shards already there are kept.
 
     Args:
         family: whose encoders are used.
-        found: the rows, always in the same order.
-        out: an existing folder.
+        found: the rows, always in the same order; all with a loser, or none.
+        out: an existing folder, or a URI.
         side: of the square pictures, in pixels.
+        aspect_buckets: whether pictures keep about their aspect ratio (see ``buckets``), at the square's area.
         progress: counts rows.
         stop: is asked between batches.
+
+    Raises:
+        ValueError: a size that the family cannot take, or losers for some rows only.
     """
-    family.latent_shape(side, side)
-    sizes: list[int] = []
-    while part := list(islice(found, SHARD_ROWS)):
-        path = out / f"shard-{len(sizes):05d}.safetensors"
-        if not path.exists():
-            write_whole(path, save(_encode_shard(family, part, side, progress, stop)))
+    store = Store(out)
+    shape = family.latent_shape(side, side)
+    allowed = [Size(side, side)]
+    if aspect_buckets:
+        allowed = buckets.sizes(side, LATENTS_TO_A_STEP * side // shape[1])
+    counts: list[int] = []
+    shapes: list[Shape] = []
+    losers = False
+    for size, part in _parts(found, allowed):
+        losers = part[0].read_loser is not None
+        name = shard_name(len(counts))
+        if not store.exists(name):
+            store.write(name, save(_encode_shard(family, part, size, progress, stop)))
         else:
             progress.advance(len(part))
-        sizes.append(len(part))
-    write_whole(out / "empty.safetensors", save(_named(family.encode_text([""]))))
-    index = {
-        "rows": sum(sizes),
-        "shards": sizes,
-        "resolution": side,
-        "shape": family.latent_shape(side, side),
-    }
-    write_whole(out / "index.json", (json.dumps(index) + "\n").encode())
-    return sum(sizes)
+        counts.append(len(part))
+        shapes.append(family.latent_shape(size.height, size.width))
+    store.write("empty.safetensors", save(_named(family.encode_text([""]))))
+    index = {"rows": sum(counts), "shards": counts, "resolution": side, "shape": shape}
+    if aspect_buckets:
+        index["shapes"] = shapes
+    if losers:
+        index["losers"] = True
+    store.write("index.json", (json.dumps(index) + "\n").encode())
+    return sum(counts)
+
+
+def _parts(found: Iterator[Row], allowed: list[Size]) -> Iterator[tuple[Size, list[Row]]]:
+    """Yield the rows shard by shard, each of one size; what is left of each size comes last."""
+    waiting: dict[Size, list[Row]] = {size: [] for size in allowed}
+    losers: bool | None = None
+    for row in found:
+        if losers is not None and losers != (row.read_loser is not None):
+            raise ValueError(
+                f"{row.name} {'lacks' if losers else 'has'} a loser picture, unlike the rows before"
+            )
+        losers = row.read_loser is not None
+        size = allowed[0] if len(allowed) == 1 else buckets.nearest(allowed, *row.size())
+        waiting[size].append(row)
+        if len(waiting[size]) == SHARD_ROWS:
+            yield size, waiting[size]
+            waiting[size] = []
+    for size, part in waiting.items():
+        if part:
+            yield size, part
 
 
 def _encode_shard(
-    family: Family, part: list[Row], side: int, progress: Progress, stop: Stop
+    family: Family, part: list[Row], size: Size, progress: Progress, stop: Stop
 ) -> dict[str, Tensor]:
     batches = []
     for start in range(0, len(part), BATCH):
         stop.check()
         some = part[start : start + BATCH]
-        pixels = to_pixels([fit(row.picture(), side) for row in some])
+        pixels = to_pixels([fit(row.picture(), size.height, size.width) for row in some])
         condition = family.encode_text([row.caption for row in some])
-        batches.append({"latents": family.encode_images(pixels).cpu(), **_named(condition)})
+        batch = {"latents": family.encode_images(pixels).cpu(), **_named(condition)}
+        if some[0].read_loser is not None:
+            worse = to_pixels([fit(row.loser(), size.height, size.width) for row in some])
+            batch["losers"] = family.encode_images(worse).cpu()
+        batches.append(batch)
         progress.advance(len(some))
     return {name: torch.cat([batch[name] for batch in batches]).contiguous() for name in batches[0]}
 
@@ -75,27 +128,63 @@ def _named(condition: Condition) -> dict[str, Tensor]:
     return {TEXT + name: tensor.cpu().contiguous() for name, tensor in condition.items()}
 
 
-class Encoded:
-    """A folder of encoded data, mapped into memory: a row costs the bytes of that row."""
+@dataclass(frozen=True)
+class Layout:
+    """Where rows lie, as far as the order of training has to know it."""
 
-    def __init__(self, folder: Path) -> None:
-        """Map the shards of ``folder``; ValueError if it is not complete."""
-        index = folder / "index.json"
-        if not index.is_file():
-            raise ValueError(f"{folder} holds no finished encoding: it has no index.json")
-        settings = json.loads(index.read_text())
+    counts: tuple[int, ...]
+    """Rows of each shard."""
+    buckets: tuple[int, ...]
+    """Which bucket each shard is of, from 0."""
+
+    @property
+    def starts(self) -> tuple[int, ...]:
+        """The first row of each shard."""
+        return tuple(accumulate(self.counts[:-1], initial=0))
+
+
+class Encoded:
+    """Encoded data, mapped into memory: a row costs the bytes of that row."""
+
+    def __init__(self, place: Path | str, *, open_shards: int = 64) -> None:
+        """Read the index; ValueError if the encoding is not complete.
+
+        Args:
+            place: a folder, or a URI.
+            open_shards: how many shards may be open at a time.
+        """
+        store = Store(place)
+        if not store.exists("index.json"):
+            raise ValueError(f"{place} holds no finished encoding: it has no index.json")
+        settings = json.loads(store.read("index.json"))
         self.rows: int = settings["rows"]
         self.resolution: int = settings["resolution"]
         c, h, w = settings["shape"]
-        self.shape: tuple[int, int, int] = (c, h, w)
-        self._shards = [
-            load_file(folder / f"shard-{number:05d}.safetensors") for number in range(len(settings["shards"]))
-        ]
-        self._empty = load_file(folder / "empty.safetensors")
+        self.shape: Shape = (c, h, w)
+        """(C, h, w) of the latents of a square picture."""
+        self.has_losers: bool = settings.get("losers", False)
+        shapes = [(c, h, w) for c, h, w in settings.get("shapes", [])]
+        self._shapes: list[Shape] = shapes or [self.shape] * len(settings["shards"])
+        different = sorted(set(self._shapes))
+        self.layout = Layout(
+            tuple(settings["shards"]), tuple(different.index(shape) for shape in self._shapes)
+        )
+        self._starts = self.layout.starts
+        self.shards = Shards(store, most=open_shards)
+        self._empty = load(store.read("empty.safetensors"))
+
+    def shape_of(self, pair: int) -> Shape:
+        """Return (C, h, w) of a pair's latents: of its bucket."""
+        return self._shapes[self._shard(pair)]
 
     def latents(self, pairs: Sequence[int]) -> Tensor:
-        """Return the latents of the pairs' dataset pictures, (B, C, h, w) on the CPU."""
+        """Return the latents of the pairs' dataset pictures, all of one bucket, (B, C, h, w) on the CPU."""
         return torch.stack([self._row(pair, "latents") for pair in pairs])
+
+    def losers(self, pairs: Sequence[int]) -> Tensor:
+        """Return the latents of the pairs' loser pictures, (B, C, h, w) on the CPU, if the data has them."""
+        assert self.has_losers, "the data names no losers"
+        return torch.stack([self._row(pair, "losers") for pair in pairs])
 
     def condition(self, pairs: Sequence[int], dropped: Sequence[bool]) -> Condition:
         """Return the encoded captions of the pairs, the empty one's where ``dropped``, on the CPU."""
@@ -116,5 +205,9 @@ class Encoded:
             for name, tensor in self._empty.items()
         }
 
+    def _shard(self, pair: int) -> int:
+        return bisect_right(self._starts, pair) - 1
+
     def _row(self, pair: int, name: str) -> Tensor:
-        return self._shards[pair // SHARD_ROWS][name][pair % SHARD_ROWS]
+        shard = self._shard(pair)
+        return self.shards[shard][name][pair - self._starts[shard]]

@@ -115,3 +115,37 @@ def test_pixels_run_from_minus_one_to_one() -> None:
     pixels = to_pixels([Image.new("RGB", (2, 2), (0, 255, 51))])
     assert pixels.shape == (1, 3, 2, 2)
     assert torch.allclose(pixels[0, :, 0, 0], torch.tensor([-1.0, 1.0, -0.6]))
+
+
+def paired(path: Path, n: int) -> None:
+    """Save rows whose loser is the picture of the row after."""
+    build_dataset(path, n + 1)
+    lines = [json.loads(line) for line in (path / "metadata.jsonl").read_text().splitlines()]
+    for index in range(n):
+        lines[index]["loser_file_name"] = f"{index + 1:05d}.png"
+    (path / "metadata.jsonl").write_text("\n".join(json.dumps(line) for line in lines[:n]))
+
+
+def test_losers_come_from_metadata_and_from_tars(tmp_path: Path) -> None:
+    paired(tmp_path / "metadata", 2)
+    with tarfile.open(tmp_path / "shard.tar", "w") as archive:
+        for index in range(2):
+            caption = picture(index)[0].encode()
+            for suffix, data in ((".loser.png", png(index + 1)), (".txt", caption), (".png", png(index))):
+                member = tarfile.TarInfo(f"deep/{index}{suffix}")
+                member.size = len(data)
+                archive.addfile(member, io.BytesIO(data))
+    (tmp_path / "tars").mkdir()
+    (tmp_path / "shard.tar").rename(tmp_path / "tars" / "shard.tar")
+    for name in ("metadata", "tars"):
+        found = list(rows(tmp_path / name))
+        assert [row.caption for row in found] == [picture(index)[0] for index in range(2)]
+        assert [row.picture().tobytes() for row in found] == [picture(i)[1].tobytes() for i in (0, 1)]
+        assert [row.loser().tobytes() for row in found] == [picture(i)[1].tobytes() for i in (1, 2)]
+
+
+def test_a_loser_that_is_not_there_is_named(tmp_path: Path) -> None:
+    paired(tmp_path, 2)
+    (tmp_path / "00002.png").unlink()
+    with pytest.raises(ValueError, match=r"line 2: there is no picture 00002\.png"):
+        list(rows(tmp_path))

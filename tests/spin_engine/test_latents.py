@@ -1,5 +1,6 @@
 """Encoded data holds what the encoders say, and can be taken up half done."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from spin_engine.families.loader import load
 from spin_engine.latents import Encoded
 from spin_engine.stopping import Stop, Stopped
 from tests.spin_engine.conftest import ROWS, Recorder, run
+from tests.tiny import build_dataset
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -56,3 +58,29 @@ def test_stopped_encoding_goes_on(
 def test_a_size_off_the_latent_grid_is_refused(pipeline: Path) -> None:
     with pytest.raises(ValueError, match="multiple of 4 pixels"):
         load(pipeline).latent_shape(30, 32)
+
+
+def with_losers(folder: Path, named: int) -> None:
+    """Save four rows, the first ``named`` of which have a loser: the picture of the row after."""
+    build_dataset(folder, 5)
+    lines = [json.loads(line) for line in (folder / "metadata.jsonl").read_text().splitlines()][:4]
+    for index, line in enumerate(lines[:named]):
+        line["loser_file_name"] = f"{index + 1:05d}.png"
+    (folder / "metadata.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
+
+
+def test_losers_are_encoded_beside_their_winners(pipeline: Path, encoded: Path, tmp_path: Path) -> None:
+    with_losers(tmp_path / "data", 4)
+    run("encode", tmp_path / "out", inputs={"base": pipeline, "data": tmp_path / "data"})
+    found = Encoded(tmp_path / "out")
+    assert found.has_losers
+    assert not Encoded(encoded).has_losers
+    assert found.losers([0, 2]).shape == found.latents([0, 2]).shape
+    torch.testing.assert_close(found.losers([0, 1, 2]), found.latents([1, 2, 3]))
+
+
+def test_losers_are_for_all_rows_or_none(pipeline: Path, tmp_path: Path) -> None:
+    with_losers(tmp_path / "data", 3)
+    with pytest.raises(ValueError, match="lacks a loser picture, unlike the rows before"):
+        run("encode", tmp_path / "out", inputs={"base": pipeline, "data": tmp_path / "data"})
+    assert not (tmp_path / "out" / "index.json").exists()
