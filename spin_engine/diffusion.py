@@ -62,6 +62,6 @@ def draw(
         dropout: probability that the caption is replaced by the empty one.
     """
     source = generator(seed, "draw", iteration, pair, visit)
-    timestep = process.draw_time(source)
+    timestep = process.draw_time(source, shape)
     dropped = float(torch.rand((), generator=source)) < dropout
     return Draw(timestep, dropped, torch.randn(shape, generator=source))

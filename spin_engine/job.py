@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from diffusers import DiffusionPipeline
 
 from spin_engine import checkpoint, config
 from spin_engine.config import JobConfig, with_recommended
 from spin_engine.files import move_folder, write_whole
+from spin_engine.pipelines import folder_of
 from spin_engine.reporter import Reporter
 from spin_engine.stopping import Stop
 from spin_engine.unit import run_unit
@@ -41,23 +41,13 @@ def read_job(path: Path) -> JobConfig:
         ValueError: a key or value is wrong.
     """
     written = config.load(path)
-    recommended = base_folder(written.model) / "spindle" / "defaults.json"
+    recommended = folder_of(written.model) / "spindle" / "defaults.json"
     if not recommended.is_file():
         return written
     raw = yaml.safe_load(path.read_text())
     return JobConfig.model_validate(
         raw | {"method": with_recommended(raw["method"], json.loads(recommended.read_text()))}
     )
-
-
-def base_folder(model: str) -> Path:
-    """Return the folder of a pipeline, downloading it (safetensors only) when it is a hub id."""
-    folder = Path(model).expanduser()
-    if folder.is_dir():
-        return folder.resolve()
-    if model.count("/") != 1 or model.startswith((".", "/", "~")):
-        raise ValueError(f"{model} is not a folder")
-    return Path(DiffusionPipeline.download(model, use_safetensors=True))
 
 
 def run_job(job: JobConfig, out: Path, reporter: Reporter, stop: Stop) -> Path:
@@ -93,7 +83,7 @@ def run_job(job: JobConfig, out: Path, reporter: Reporter, stop: Stop) -> Path:
 
 def planned(job: JobConfig, out: Path) -> Iterator[Planned]:
     """Yield the units of a job in order."""
-    base, work = base_folder(job.model), out.resolve() / "work"
+    base, work = folder_of(job.model), out.resolve() / "work"
     data = {"data": Path(job.training_data).resolve()}
     if job.validation_data is not None:
         data["validation"] = Path(job.validation_data).resolve()

@@ -49,7 +49,7 @@ def trainable(
             'use adapter="full"'
         )
     if weights is None:
-        weights_folder.add_adapter(denoiser, rank=rank, seed=seed)
+        weights_folder.add_adapter(family.layout, denoiser, rank=rank, seed=seed)
     elif (found := weights_folder.adapter_rank(denoiser)) != rank:
         raise ValueError(f"the adapter to go on from has rank {found}, not {rank}")
     for name, value in denoiser.named_parameters():

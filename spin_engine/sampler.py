@@ -1,15 +1,14 @@
-"""Drawing with DPM-Solver++ (arXiv 2211.01095), which adds no noise of its own: a seed decides a picture.
+"""Drawing with the family's solver, which adds no noise of its own: a seed decides a picture.
 
 Each picture starts from the noise of its own seed, so what it shares a batch with does not change it. How a
 kernel splits its work can depend on the size of the batch: between batch sizes latents agree to about 1e-4,
 between equal sizes exactly.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
-from diffusers import DPMSolverMultistepScheduler
 from PIL import Image
 from torch import Tensor
 
@@ -28,13 +27,9 @@ def initial_noise(seeds: Sequence[int], shape: tuple[int, int, int]) -> Tensor:
     )
 
 
-def solver_for(family: Family, steps: int) -> Any:
-    """Return the solver, second order, from the very last timestep whatever the pipeline's spacing."""
-    solver = DPMSolverMultistepScheduler.from_config(
-        dict(family.solver_settings), timestep_spacing="linspace"
-    )
-    solver.set_timesteps(steps, device=family.device)
-    return solver
+def contrasts(family: Family, guidance: float) -> bool:
+    """Return whether guidance is a second forward pass, with the negative prompt."""
+    return guidance != 1 and family.guidance == "classifier_free"
 
 
 @torch.inference_mode()
@@ -47,26 +42,35 @@ def sample(
     steps: int,
     guidance: float,
     each_step: Callable[[], None] | None = None,
+    each_state: Callable[[Tensor], None] | None = None,
 ) -> Tensor:
     """Return clean latents (B, C, H, W), float32 on the family's device.
 
     Args:
         family: the model that draws.
         condition: encoded captions, batch of B.
-        negative: what to be guided away from, batch of B; not used, and may be None, at guidance 1.
+        negative: what to be guided away from, batch of B; used, and not None, where ``contrasts``.
         noise: (B, C, H, W) from ``initial_noise``.
         steps: forward passes; each is of 2B samples when guided.
-        guidance: w in negative + w (condition - negative); 1 means the model as it is.
+        guidance: w in negative + w (condition - negative), or the denoiser's own input; 1 means the model as
+            it is.
         each_step: called after every step.
+        each_state: called before every step with x_t, (B, C, H, W).
     """
-    solver = solver_for(family, steps)
-    guided = guidance != 1
+    solver = family.solver(steps, (noise.shape[1], noise.shape[2], noise.shape[3]))
+    guided = contrasts(family, guidance)
+    if family.guidance == "none" and guidance != 1:
+        warnings.warn(f"this model takes no guidance: {guidance} changes nothing", stacklevel=2)
+    if family.guidance == "embedded":
+        condition = condition | {"guidance": torch.full((len(noise),), guidance, device=family.device)}
     if guided:
         assert negative is not None, "guidance needs something to be guided away from"
         condition = {name: torch.cat([negative[name], condition[name]]) for name in condition}
-    latents = noise.to(family.device) * solver.init_noise_sigma
+    latents = noise.to(family.device)
     for t in solver.timesteps:
-        x_t = solver.scale_model_input(torch.cat([latents, latents]) if guided else latents, t)
+        if each_state is not None:
+            each_state(latents)
+        x_t = torch.cat([latents, latents]) if guided else latents
         answer = family.predict(x_t, t.expand(len(x_t)), condition)
         if guided:
             away, towards = answer.chunk(2)
@@ -92,9 +96,9 @@ def draw(
     """Return one picture for each prompt.
 
     The same prompt, negative prompt, seed, steps, guidance and size give the same picture, up to one grey
-    level, whatever else is drawn beside it; and the same one that a diffusers StableDiffusionPipeline draws
-    with DPMSolverMultistepScheduler (``timestep_spacing="linspace"``) and
-    ``torch.Generator().manual_seed(seed)``.
+    level, whatever else is drawn beside it; and the same one that the plain diffusers pipeline draws with
+    ``torch.Generator().manual_seed(seed)`` and the family's solver: DPMSolverMultistepScheduler with
+    ``timestep_spacing="linspace"``, or FlowMatchEulerDiscreteScheduler.
 
     Args:
         family: the model that draws.
@@ -102,7 +106,7 @@ def draw(
         negative_prompts: what to be guided away from, one a prompt; "" for nothing in particular.
         seeds: of the noise to start from, one a prompt.
         steps: sampler steps.
-        guidance: classifier-free guidance; 1: none.
+        guidance: 1: none. A negative prompt is for classifier-free guidance alone.
         height: in pixels; None: the model's own.
         width: likewise.
         each_step: called after every sampler step.
@@ -115,7 +119,7 @@ def draw(
     pictures: list[Image.Image] = []
     for start in range(0, len(prompts), BATCH):
         part = slice(start, start + BATCH)
-        negative = family.encode_text(negative_prompts[part]) if guidance != 1 else None
+        negative = family.encode_text(negative_prompts[part]) if contrasts(family, guidance) else None
         latents = sample(
             family,
             family.encode_text(prompts[part]),

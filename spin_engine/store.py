@@ -48,6 +48,13 @@ class Store:
         """Return whether there is such a file."""
         return bool(self._fs.exists(self._at(name))) if self._fs else Path(self._at(name)).is_file()
 
+    def fingerprint(self, name: str) -> str:
+        """Return what changes when a file does: of the store's own record of it, not of its bytes."""
+        if self._fs:
+            return str(self._fs.ukey(self._at(name)))
+        status = Path(self._at(name)).stat()
+        return f"{status.st_size} {status.st_mtime_ns}"
+
     def read(self, name: str, *, start: int = 0, size: int | None = None) -> bytes:
         """Return the bytes of a file, or ``size`` of them from ``start``."""
         end = None if size is None else start + size

@@ -1,30 +1,43 @@
-"""The one training loop: supervised or self-play, an adapter or all weights, one process or several.
+"""The one training loop: whatever the method, an adapter or all weights, one process or several.
 
 Everything random is a pure function of (seed, iteration, pair, visit), so a step needs nothing but the
-weights, the optimiser's moments and its own number; stopping anywhere and going on gives the same bits.
+weights, the optimiser's moments, its own number and what ``trainer.json`` of a checkpoint holds; stopping
+anywhere and going on gives the same bits.
+
+When memory runs out in a step, the step is done again with half the micro-batch, which then stays for the
+rest of the iteration. The looks and the loss of a step are the same; sums round differently. So bits are
+those of a run whose micro-batch changed at the same step: a checkpoint holds the size in force, and going on
+from it keeps to it. Cached reference errors were computed at the planned size: theta_k's loss is ln 2 to the
+bit at that size, and within 0.5 beta times the float32 rounding of an error (about 1e-6 of it) at another.
 """
 
 import json
 import math
-from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from spin_engine import checkpoint, weights
+from spin_engine.device import is_out_of_memory
 from spin_engine.diffusion import derive_seed
+from spin_engine.ema import RunningMean
 from spin_engine.families.family import Family
 from spin_engine.hyperparameters import Hyperparameters, IterationPlan
-from spin_engine.itinerary import Itinerary, Look
+from spin_engine.itinerary import Itinerary
+from spin_engine.loss_scale import LossScale
 from spin_engine.losses import Losses
 from spin_engine.optimizer import Optimizer, learning_rate
+from spin_engine.parallel import Processes
+from spin_engine.policy import swapped, trained
 from spin_engine.reporter import Progress, Reporter, checkpoint_line, message_line, metrics_line
 from spin_engine.stopping import Stop, Stopped
 
-MOST_SKIPPED = 10
+PARAMETERS = "parameters.safetensors"
 
 
 @dataclass(frozen=True)
@@ -36,6 +49,18 @@ class StepReading:
     values: dict[str, float]
     stop: bool
     """Whether any process was asked to stop."""
+
+
+@dataclass(frozen=True)
+class State:
+    """What a checkpoint holds of the loop beside weights and moments."""
+
+    skipped: int
+    """Steps whose loss or gradients were not finite."""
+    micro_batch_size: int
+    """Captions in one forward pass, halved when memory ran out."""
+    loss_scale: LossScale | None
+    """For float16."""
 
 
 class Trainer:
@@ -51,20 +76,28 @@ class Trainer:
         settings: Hyperparameters,
         accelerator: Accelerator,
     ) -> None:
-        """Prepare; ``family`` comes from ``policy.trainable``, and ``losses`` is of the same family."""
-        if settings.batch_size % accelerator.num_processes:
-            raise ValueError(f"batch_size must be a multiple of the {accelerator.num_processes} processes")
+        """Prepare; ``family`` comes from ``policy.trainable``, and ``losses`` is of the same."""
+        self._processes = Processes(accelerator)
+        self._chunk = itinerary.chunk if settings.aspect_buckets else None
+        self._processes.check(settings.batch_size, self._chunk)
         self._unwrapped = family.denoiser
-        family.denoiser = accelerator.prepare_model(family.denoiser)
+        if settings.gradient_checkpointing:
+            self._unwrapped.enable_gradient_checkpointing()
+        family.denoiser = self._processes.prepare(family.denoiser)
+        if settings.compile:
+            family.denoiser = torch.compile(family.denoiser, dynamic=False)
         self._family = family
         self._losses = losses
         self._itinerary = itinerary
         self._plan = plan
         self._settings = settings
-        self._accelerator = accelerator
-        self._optimizer = Optimizer(self._unwrapped, weight_decay=settings.weight_decay)
+        parameters = trained(self._unwrapped)
+        self._optimizer = Optimizer(parameters, weight_decay=settings.weight_decay, kind=settings.optimizer)
+        self._mean = None if settings.ema_decay is None else RunningMean(parameters, settings.ema_decay)
         self._done = 0
-        self._skipped = 0
+        scale = LossScale() if accelerator.mixed_precision == "fp16" else None
+        whole = settings.batch_size // self._processes.count
+        self._state = State(0, min(settings.micro_batch_size or whole, whole), scale)
 
     def resume(self, folder: Path) -> None:
         """Take up the state of a checkpoint; the family must have been loaded with its weights."""
@@ -75,12 +108,21 @@ class Trainer:
             )
         self._optimizer.load(folder / "optimizer.safetensors")
         self._done = manifest.step
-        self._skipped = json.loads((folder / "trainer.json").read_text())["skipped"]
+        if self._mean is not None:
+            for name, tensor in load_file(folder / PARAMETERS).items():
+                self._optimizer.parameters[name].data.copy_(tensor)
+        raw = json.loads((folder / "trainer.json").read_text())
+        scale = raw["loss_scale"]
+        self._state = State(raw["skipped"], raw["micro_batch_size"], scale and LossScale(**scale))
 
     def save_weights(self, folder: Path) -> None:
-        """Write the weights as they are now."""
+        """Write the weights as they are now: their running mean, if there is one."""
         about = {"iteration": self._itinerary.iteration, "objective": self._plan.objective}
-        weights.save(self._unwrapped, folder, kind=self._settings.adapter, about=about)
+        own = self._optimizer.parameters
+        with torch.no_grad(), nullcontext() if self._mean is None else swapped(own, self._mean.values):
+            weights.save(
+                self._family.layout, self._unwrapped, folder, kind=self._settings.adapter, about=about
+            )
 
     def train(self, checkpoints: Path, reporter: Reporter, stop: Stop, *, keep: int | None) -> None:
         """Train to the last step, with a checkpoint there.
@@ -99,9 +141,9 @@ class Trainer:
         progress = Progress(reporter, "train", steps, done=self._done)
         self._unwrapped.train()
         while self._done < steps:
-            reading = self._step(self._done, stop)
+            reading = self._step(self._done, reporter, stop)
             self._done += 1
-            if self._accelerator.is_main_process:
+            if self._processes.is_main:
                 self._report(reading, reporter)
                 progress.advance()
             last = self._done == steps
@@ -110,29 +152,74 @@ class Trainer:
             if reading.stop and not last:
                 raise Stopped
 
-    def _step(self, step: int, stop: Stop) -> StepReading:
+    def _step(self, step: int, reporter: Reporter, stop: Stop) -> StepReading:
         """Do one optimiser step, or skip it if anything in it is not finite."""
-        torch.manual_seed(derive_seed(self._itinerary.seed, "step", self._itinerary.iteration, step))
-        accelerator, settings = self._accelerator, self._settings
-        mine = self._itinerary.step(step)[accelerator.process_index :: accelerator.num_processes]
-        notes = []
-        for looks, last in _portions(mine, settings.micro_batch_size or settings.batch_size):
-            with nullcontext() if last else accelerator.no_sync(self._family.denoiser):
-                losses, noted = self._losses.of(looks)
-                accelerator.backward(losses.sum() / len(mine))
-            notes.append(noted)
-        norm = self._optimizer.clip(settings.max_grad_norm)
-        gathered = accelerator.gather(torch.cat(notes)).cpu()
-        asked = torch.tensor([float(norm), float(stop.requested)], device=accelerator.device)
-        asked = accelerator.gather(asked[None]).cpu()
-        loss, grad_norm = float(gathered[:, 0].mean()), float(asked[0, 0])
+        noted = self._gradients(step, reporter)
+        scale = self._state.loss_scale
+        norm = self._optimizer.clip(self._settings.max_grad_norm, scale=scale.value if scale else 1.0)
+        told = noted.new_tensor([0.0, float(stop.requested)])
+        told[0] = norm
+        gathered = self._processes.gather(torch.cat([told, noted.flatten()]))
+        noted = gathered[:, 2:].reshape(-1, noted.shape[1])
+        loss, grad_norm = float(noted[:, 0].mean()), float(gathered[0, 0])
         finite = math.isfinite(loss) and math.isfinite(grad_norm)
         if finite:
             self._optimizer.step(self._rate(step))
+            if self._mean is not None:
+                self._mean.update(step)
         else:
-            self._skip(step)
-        values = self._losses.readings(gathered) if finite else {}
-        return StepReading(loss, grad_norm, values, stop=bool(asked[:, 1].any()))
+            self._skip(step, fault_of_scale=math.isfinite(loss) and scale is not None and scale.can_shrink)
+        if scale is not None:
+            self._state = replace(self._state, loss_scale=scale.after(finite=finite))
+        values = self._losses.readings(noted) if finite else {}
+        return StepReading(loss, grad_norm, values, stop=bool(gathered[:, 1].any()))
+
+    def _gradients(self, step: int, reporter: Reporter) -> Tensor:
+        """Leave a step's gradients in place, averaged, and return what its looks noted, (B / processes, K).
+
+        Half the micro-batch is tried, in all processes, when memory runs out in one.
+        """
+        while True:
+            try:
+                noted = self._pass_over(step)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                noted = None
+            if not self._processes.any(flag=noted is None):
+                break
+            self._halve(step, reporter)
+        assert noted is not None
+        self._processes.average(self._optimizer.gradients())
+        return noted
+
+    def _pass_over(self, step: int) -> Tensor:
+        """Do a step's forward and backward passes."""
+        torch.manual_seed(derive_seed(self._itinerary.seed, "step", self._itinerary.iteration, step))
+        groups = self._processes.share(self._itinerary.step(step), self._chunk)
+        size = self._state.micro_batch_size
+        scale = 1.0 if self._state.loss_scale is None else self._state.loss_scale.value
+        count = sum(map(len, groups))
+        notes = []
+        for group in groups:
+            for start in range(0, len(group), size):
+                losses, noted = self._losses.of(group[start : start + size])
+                (losses.sum() / count * scale).backward()
+                notes.append(noted)
+        return torch.cat(notes)
+
+    def _halve(self, step: int, reporter: Reporter) -> None:
+        """Go on with half the micro-batch, and say so; MemoryError when there is nothing to halve."""
+        self._optimizer.forget()
+        if self._processes.device.type == "cuda":
+            torch.cuda.empty_cache()
+        size = self._state.micro_batch_size
+        if size == 1:
+            raise MemoryError("memory ran out with one caption in a forward pass: try gradient_checkpointing")
+        self._state = replace(self._state, micro_batch_size=(size + 1) // 2)
+        if self._processes.is_main:
+            text = f"step {step + 1}: memory ran out with {size} captions in a forward pass; going on with "
+            reporter.send(message_line(f"{text}{self._state.micro_batch_size}", "warn"))
 
     def _rate(self, step: int) -> float:
         settings, plan = self._settings, self._plan
@@ -140,42 +227,44 @@ class Trainer:
             step, steps=plan.steps, peak=plan.learning_rate, warmup=settings.warmup, shape=settings.schedule
         )
 
-    def _skip(self, step: int) -> None:
+    def _skip(self, step: int, *, fault_of_scale: bool) -> None:
         """Leave weights and moments as they are; give up when it happens too often."""
         self._optimizer.forget()
-        self._skipped += 1
-        if self._skipped > MOST_SKIPPED:
+        if fault_of_scale:
+            return
+        skipped = self._state.skipped + 1
+        self._state = replace(self._state, skipped=skipped)
+        if skipped > self._settings.max_skipped:
             raise ValueError(
-                f"loss or gradients were not finite in {self._skipped} steps, step {step + 1} the last: "
+                f"loss or gradients were not finite in {skipped} steps, step {step + 1} the last: "
                 "lower learning_rate or beta"
             )
 
     def _report(self, reading: StepReading, reporter: Reporter) -> None:
+        skipped = self._state.skipped
         if not reading.values:
-            text = f"step {self._done}: loss or gradients were not finite; skipped ({self._skipped} so far)"
+            text = f"step {self._done}: loss or gradients were not finite; skipped ({skipped} so far)"
             reporter.send(message_line(text, "warn"))
             return
         values = {"loss": reading.loss, **reading.values, "grad_norm": reading.grad_norm}
-        values |= {"lr": self._rate(self._done - 1), "skipped": float(self._skipped)}
+        values |= {"lr": self._rate(self._done - 1), "skipped": float(skipped)}
         reporter.send(metrics_line(self._done, self._itinerary.iteration, values))
 
     def _checkpoint(self, checkpoints: Path, reporter: Reporter, keep: int | None) -> None:
         """Write a checkpoint in the main process, while the others wait."""
-        if self._accelerator.is_main_process:
+        if self._processes.is_main:
             iteration = self._itinerary.iteration
             folder = checkpoint.write(checkpoints, step=self._done, iteration=iteration, fill=self._fill)
             if keep is not None:
                 checkpoint.prune(checkpoints, keep=keep)
             reporter.send(checkpoint_line(self._done, iteration, folder))
-        self._accelerator.wait_for_everyone()
+        self._processes.wait()
 
     def _fill(self, folder: Path) -> None:
+        """Write what can be published, and what training needs beside it: its own weights, if they differ."""
         self.save_weights(folder / "weights")
         self._optimizer.save(folder / "optimizer.safetensors")
-        (folder / "trainer.json").write_text(json.dumps({"skipped": self._skipped}) + "\n")
-
-
-def _portions(looks: Sequence[Look], size: int) -> Iterator[tuple[Sequence[Look], bool]]:
-    """Yield a step's looks in micro-batches, each with whether it is the last."""
-    for start in range(0, len(looks), size):
-        yield looks[start : start + size], start + size >= len(looks)
+        if self._mean is not None:
+            own = {name: value.detach() for name, value in self._optimizer.parameters.items()}
+            save_file(own, folder / PARAMETERS)
+        (folder / "trainer.json").write_text(json.dumps(asdict(self._state)) + "\n")

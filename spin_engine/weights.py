@@ -1,64 +1,73 @@
 """The weights folder: what training changed, and nothing else.
 
-``full``: ``unet/`` as diffusers saves it. ``lora``: ``pytorch_lora_weights.safetensors`` in diffusers'
-format, relative to the base. ``weights.json`` names the kind, where the weights come from and the sha256 of
-each file.
+``full``: ``unet/`` or ``transformer/`` as diffusers saves it. ``lora``: ``pytorch_lora_weights.safetensors``
+in diffusers' format, relative to the base. ``weights.json`` names the kind, where the weights come from and
+the sha256 of each file.
 """
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
-from diffusers import StableDiffusionPipeline
 from diffusers.utils.state_dict_utils import convert_state_dict_to_diffusers
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 
 from spin_engine.diffusion import derive_seed
+from spin_engine.families.layout import Layout, Subfolder
 from spin_engine.files import sha256_of
 
 Kind = Literal["full", "lora"]
 ADAPTER = "spindle"
 ADAPTER_FILE = "pytorch_lora_weights.safetensors"
-LORA_TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
 
 
 def kind_of(weights: Path) -> Kind:
     """Return the kind of a weights folder; ValueError if it is none."""
     if (weights / ADAPTER_FILE).is_file():
         return "lora"
-    if (weights / "unet").is_dir():
+    if any((weights / subfolder).is_dir() for subfolder in get_args(Subfolder)):
         return "full"
-    raise ValueError(f"{weights} holds neither unet/ nor {ADAPTER_FILE}")
+    raise ValueError(f"{weights} holds neither unet/ nor transformer/ nor {ADAPTER_FILE}")
 
 
-def denoiser_source(base: Path, weights: Path | None) -> Path:
-    """Return the folder whose ``unet/`` is to be loaded: the weights' own, or the base's under an adapter."""
-    return weights if weights is not None and kind_of(weights) == "full" else base
+def load(layout: Layout, base: Path, weights: Path | None, device: torch.device) -> Any:
+    """Return the denoiser, frozen, in float32.
 
-
-def add_adapter(denoiser: Any, *, rank: int, seed: int) -> None:
-    """Put a fresh LoRA adapter beside the attention projections; it changes nothing until it is trained."""
-    with torch.random.fork_rng():
-        torch.manual_seed(derive_seed(seed, "adapter"))
-        settings = LoraConfig(
-            r=rank, lora_alpha=rank, init_lora_weights="gaussian", target_modules=list(LORA_TARGETS)
-        )
-        denoiser.add_adapter(settings, adapter_name=ADAPTER)
-
-
-def attach_adapter(denoiser: Any, weights: Path) -> None:
-    """Put the adapter of a ``lora`` weights folder beside the base's weights; nothing to do for ``full``."""
-    if kind_of(weights) == "lora":
+    Args:
+        layout: of the family.
+        base: folder of the pipeline.
+        weights: a weights folder: a whole denoiser is loaded instead of the base's, an adapter beside it.
+        device: where it goes.
+    """
+    kind = None if weights is None else kind_of(weights)
+    denoiser = layout.denoiser.from_pretrained(
+        weights if kind == "full" else base,
+        subfolder=layout.subfolder,
+        use_safetensors=True,
+        torch_dtype=torch.float32,
+    )
+    if kind == "lora":
         denoiser.load_lora_adapter(
             str(weights),
             weight_name=ADAPTER_FILE,
-            prefix="unet",
+            prefix=layout.subfolder,
             adapter_name=ADAPTER,
             use_safetensors=True,
             local_files_only=True,
         )
+    return denoiser.requires_grad_(requires_grad=False).to(device)
+
+
+def add_adapter(layout: Layout, denoiser: Any, *, rank: int, seed: int) -> None:
+    """Put a fresh LoRA adapter beside the attention projections; it changes nothing until it is trained."""
+    with torch.random.fork_rng():
+        torch.manual_seed(derive_seed(seed, "adapter"))
+        settings = LoraConfig(
+            r=rank, lora_alpha=rank, init_lora_weights="gaussian", target_modules=list(layout.lora_targets)
+        )
+        denoiser.add_adapter(settings, adapter_name=ADAPTER)
 
 
 def adapter_rank(denoiser: Any) -> int | None:
@@ -74,11 +83,12 @@ def merge_adapter(denoiser: Any) -> None:
         denoiser.unload_lora()
 
 
-def save(denoiser: Any, folder: Path, *, kind: Kind, about: dict[str, Any]) -> None:
+def save(layout: Layout, denoiser: Any, folder: Path, *, kind: Kind, about: dict[str, Any]) -> None:
     """Write a weights folder.
 
     Args:
-        denoiser: with an adapter for ``lora``, without for ``full``.
+        layout: of the family.
+        denoiser: not wrapped; with an adapter for ``lora``, without for ``full``.
         folder: made if it is not there.
         kind: what to write.
         about: more keys for ``weights.json``.
@@ -86,9 +96,9 @@ def save(denoiser: Any, folder: Path, *, kind: Kind, about: dict[str, Any]) -> N
     folder.mkdir(parents=True, exist_ok=True)
     if kind == "lora":
         layers = convert_state_dict_to_diffusers(get_peft_model_state_dict(denoiser, adapter_name=ADAPTER))
-        StableDiffusionPipeline.save_lora_weights(folder, unet_lora_layers=layers)
+        layout.pipeline.save_lora_weights(folder, **{f"{layout.subfolder}_lora_layers": layers})
     else:
-        denoiser.save_pretrained(folder / "unet", safe_serialization=True)
+        denoiser.save_pretrained(folder / layout.subfolder, safe_serialization=True)
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "weights.json")
     listed = {str(path.relative_to(folder)): sha256_of(path) for path in files}
     (folder / "weights.json").write_text(

@@ -1,16 +1,22 @@
 """What the engine asks of one kind of pipeline. Everything that differs between kinds stays behind this."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol
 
 import torch
 from PIL import Image
 from torch import Tensor
 
+from spin_engine.families.layout import Layout
 from spin_engine.processes.process import Process
 
 Condition = dict[str, Tensor]
-"""A batch of encoded captions: named tensors, each with the batch as its first axis."""
+"""A batch of encoded captions: named tensors, each with the batch as its first axis. Families name them, but
+for ``guidance``, float32 (B,), which the sampler adds where guidance is "embedded"."""
+
+Guidance = Literal["classifier_free", "embedded", "none"]
+"""How guidance is had: by a second pass with the negative prompt; as an input of the denoiser, which then
+knows no negative prompt; or not at all."""
 
 
 class Family(Protocol):
@@ -21,12 +27,16 @@ class Family(Protocol):
     """The network that training changes: a torch module, or its wrapped self in several processes."""
 
     @property
+    def layout(self) -> Layout:
+        """Where the denoiser is kept, and its classes."""
+
+    @property
     def process(self) -> Process:
         """The forward process and the prediction the denoiser was trained with."""
 
     @property
-    def solver_settings(self) -> Mapping[str, Any]:
-        """The pipeline's scheduler config, for the sampler's solver."""
+    def guidance(self) -> Guidance:
+        """How guidance is had."""
 
     @property
     def resolution(self) -> int:
@@ -34,6 +44,14 @@ class Family(Protocol):
 
     def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
         """Return (C, H, W) of the latents of a picture; ValueError if it does not fit the grid."""
+
+    def solver(self, steps: int, shape: tuple[int, int, int]) -> Any:
+        """Return a diffusers scheduler with ``timesteps`` set and a deterministic ``step``.
+
+        Args:
+            steps: forward passes.
+            shape: (C, H, W) of the latents.
+        """
 
     def encode_text(self, captions: Sequence[str]) -> Condition:
         """Return the encoded captions; the negative prompt and the empty caption go the same way."""

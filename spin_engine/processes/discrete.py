@@ -25,7 +25,7 @@ class Discrete:
         """T, the number of timesteps."""
         return len(self.alphas_cumprod)
 
-    def draw_time(self, source: torch.Generator) -> int:
+    def draw_time(self, source: torch.Generator, shape: tuple[int, ...]) -> int:  # noqa: ARG002 (alike at every size)
         """Return a timestep, uniform over 0 .. T-1."""
         return int(torch.randint(self.timesteps, (), generator=source))
 

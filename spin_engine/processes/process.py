@@ -16,8 +16,13 @@ class Process(Protocol):
     def timesteps(self) -> int:
         """T: every time lies in 0 .. T, which statistics cut into buckets."""
 
-    def draw_time(self, source: torch.Generator) -> float:
-        """Return one training time: an int where times are discrete, a float where they are not."""
+    def draw_time(self, source: torch.Generator, shape: tuple[int, ...]) -> float:
+        """Return one training time: an int where times are discrete, a float where they are not.
+
+        Args:
+            source: of the random numbers.
+            shape: (C, H, W) of the latents: large pictures may be trained at noisier times.
+        """
 
     def add_noise(self, x_0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         """Return x_t (B, C, H, W).

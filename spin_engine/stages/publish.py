@@ -26,25 +26,25 @@ def run(spec: UnitSpec, reporter: Reporter, stop: Stop) -> None:
     model = spec.out / "model"
     progress = Progress(reporter, "publish", 2)
     shutil.rmtree(model, ignore_errors=True)
-    shutil.copytree(base, model, ignore=_left_out(base))
+    family = load(base, weights, accelerator().device)
+    shutil.copytree(base, model, ignore=_left_out(base, family.layout.subfolder))
     progress.advance()
-    denoiser = load(base, weights, accelerator().device).denoiser
+    denoiser = family.denoiser
     weights_folder.merge_adapter(denoiser)
-    denoiser.save_pretrained(model / "unet", safe_serialization=True)
+    denoiser.save_pretrained(model / family.layout.subfolder, safe_serialization=True)
     if weights_folder.kind_of(weights) == "lora":
         shutil.copyfile(weights / weights_folder.ADAPTER_FILE, model / weights_folder.ADAPTER_FILE)
     progress.advance()
 
 
-def _left_out(base: Path) -> Callable[[str, list[str]], set[str]]:
+def _left_out(base: Path, denoiser: str) -> Callable[[str, list[str]], set[str]]:
     """Return a filter for ``shutil.copytree``: the denoiser, pickles, and weights at the top of the base."""
 
     def ignore(folder: str, names: list[str]) -> set[str]:
         found = {name for name in names if Path(name).suffix in PICKLED}
         if Path(folder) == base:
-            found |= {
-                name for name in names if name in ("unet", ".git", ".cache") or name.endswith(".safetensors")
-            }
+            others = (denoiser, ".git", ".cache")
+            found |= {name for name in names if name in others or name.endswith(".safetensors")}
         return found
 
     return ignore

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from spin_engine.config import JobConfig
 from spin_engine.families.loader import load
-from spin_engine.job import base_folder, read_job, run_job
+from spin_engine.job import read_job, run_job
 from spin_engine.reporter import Line, Terminal
 from spin_engine.sampler import draw
 from spin_engine.stopping import Stop, Stopped
@@ -83,9 +83,9 @@ def test_plain_diffusers_loads_the_result_and_draws_the_same(finished: Path, tmp
     command = [sys.executable, "-c", PLAIN, str(finished / "model"), str(tmp_path / "plain.png")]
     subprocess.run(command, check=True, cwd=tmp_path, capture_output=True)
     weights = finished / "work" / "iteration-02" / "trained" / "weights"
-    family = load(Path(json.loads((finished / "job.json").read_text())["model"]), weights)
-    (ours,) = draw(family, ["red circle"], [""], [4], steps=3, guidance=2.0)
-    (base,) = draw(load(family.base), ["red circle"], [""], [4], steps=3, guidance=2.0)  # type: ignore[attr-defined]
+    folder = json.loads((finished / "job.json").read_text())["model"]
+    (ours,) = draw(load(folder, weights), ["red circle"], [""], [4], steps=3, guidance=2.0)
+    (base,) = draw(load(folder), ["red circle"], [""], [4], steps=3, guidance=2.0)
     with Image.open(tmp_path / "plain.png") as plain:
         difference = np.abs(np.asarray(plain, dtype=int) - np.asarray(ours, dtype=int))
     assert difference.max() <= 1
@@ -143,9 +143,3 @@ def test_the_base_models_recommendations_fill_what_is_left_open(tmp_path: Path) 
     config.write_text(config.read_text().replace("steps", "step"))
     with pytest.raises(ValueError, match=r"sft\.hyperparameters\.step\n"):
         read_job(config)
-
-
-def test_a_model_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    for name in (str(tmp_path / "absent"), "absent", "./a/b"):
-        with pytest.raises(ValueError, match="is not a folder"):
-            base_folder(name)

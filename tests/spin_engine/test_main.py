@@ -150,7 +150,7 @@ def test_a_wrong_config_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFi
     config.write_text("model: absent\ntraining_data: x\nmethod: {type: sft}\n")
     assert main([str(config), "--out", str(tmp_path / "out")]) == 65
     shown = capsys.readouterr()
-    assert shown.err == "user error: absent is not a folder\n"
+    assert shown.err == "user error: absent is not a folder, nor ORG/NAME of a hub, nor a URI\n"
     assert shown.out == ""
     assert not (tmp_path / "out").exists()
 

@@ -41,8 +41,8 @@ def test_decoded_pictures_have_the_right_size(pipeline: Path) -> None:
 def test_other_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no model_index\.json"):
         load(tmp_path)
-    (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "FluxPipeline"}))
-    with pytest.raises(ValueError, match="FluxPipeline; supported: StableDiffusionPipeline"):
+    (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "KandinskyPipeline"}))
+    with pytest.raises(ValueError, match="KandinskyPipeline; supported: StableDiffusionPipeline, StableDiffusionXL"):
         load(tmp_path)
 
 

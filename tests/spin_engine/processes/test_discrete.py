@@ -44,5 +44,5 @@ def test_signal_to_noise_is_the_ratio_of_their_squares() -> None:
 
 def test_times_are_what_torch_draws() -> None:
     source, again = torch.Generator().manual_seed(3), torch.Generator().manual_seed(3)
-    drawn = [process("epsilon").draw_time(source) for _ in range(20)]
+    drawn = [process("epsilon").draw_time(source, (4, 8, 8)) for _ in range(20)]
     assert drawn == [int(torch.randint(2, (), generator=again)) for _ in range(20)]
