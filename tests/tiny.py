@@ -13,7 +13,7 @@ COLOURS = ("red", "green", "blue", "orange", "purple", "brown")
 SHAPES = ("circle", "square", "triangle")
 
 
-def _tokenizer(path: Path) -> CLIPTokenizer:
+def build_tokenizer(path: Path) -> CLIPTokenizer:
     """Write and load a CLIP tokenizer that spells: one token for each letter, at the end of a word or not."""
     letters = "abcdefghijklmnopqrstuvwxyz0123456789.,!?-'"
     tokens = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
@@ -35,7 +35,7 @@ def build_pipeline(path: Path, prediction_type: str = "v_prediction") -> None:
         prediction_type: ``epsilon`` or ``v_prediction``.
     """
     path.mkdir(parents=True, exist_ok=True)
-    tokenizer = _tokenizer(path)
+    tokenizer = build_tokenizer(path)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         unet = UNet2DConditionModel(
