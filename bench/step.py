@@ -22,7 +22,7 @@ from spin_engine.device import accelerator
 from spin_engine.families.loader import load
 from spin_engine.itinerary import Itinerary
 from spin_engine.latents import Encoded, encode
-from spin_engine.losses import Losses, SelfPlay
+from spin_engine.losses import Losses
 from spin_engine.policy import trainable
 from spin_engine.reporter import Line, Progress
 from spin_engine.rivals import Rivals
@@ -101,8 +101,10 @@ def measure_step(base: Path, work: Path, *, pairs: int, repeats: int) -> Compari
     quiet, stop = Progress(Quiet(), "encode", 10**9), Stop()
     encode(opponent, iter(_rows(side, count)), folders["encoded"], side=side, progress=quiet, stop=stop)
     encoded = Encoded(folders["encoded"])
-    itinerary = Itinerary(0, 1, count, settings.for_iteration(1).steps, pairs, None)
-    player = Opponent(opponent, encoded, itinerary, dropout=0.0, micro_batch=pairs)
+    plan = settings.for_iteration(1)
+    itinerary = Itinerary(0, 1, encoded.layout, plan.steps, pairs, None)
+    drawn_for = Batches(opponent, encoded, itinerary, dropout=0.0)
+    player = Opponent(opponent, encoded, drawn_for, itinerary, plan=plan, micro_batch=pairs)
     drawing = Drawing(steps=1, guidance=1.0, batch_size=count)
     everyone = list(range(count))
     generate(
@@ -111,7 +113,6 @@ def measure_step(base: Path, work: Path, *, pairs: int, repeats: int) -> Compari
         folders["rivals"],
         shard=0,
         drawing=drawing,
-        cached=True,
         reporter=Quiet(),
         stop=stop,
     )
@@ -120,12 +121,11 @@ def measure_step(base: Path, work: Path, *, pairs: int, repeats: int) -> Compari
     batches = Batches(family, encoded, itinerary, dropout=0.0)
     looks = itinerary.step(0)
     bare = _bare(copy.deepcopy(family.denoiser), batches.batch(looks, rivals.latents(looks)))
-    selfplay = SelfPlay(rivals, beta=2000.0, reference=None, mu=None, anchor=0.0)
     trainer = Trainer(
         family,
-        Losses(family, batches, selfplay),
+        Losses(family, batches, plan, rivals=rivals, reference=None),
         itinerary,
-        plan=settings.for_iteration(1),
+        plan=plan,
         settings=settings,
         accelerator=accelerator(),
     )

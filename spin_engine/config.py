@@ -7,165 +7,36 @@ base model recommends (``spindle/defaults.json`` in its folder), else the one wr
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any
 
 import yaml
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from spin_engine.hyperparameters import (
-    Beta,
-    Config,
-    EachIteration,
-    Hyperparameters,
-    IterationPlan,
-    Learning,
-    Steps,
-    at,
-)
+from spin_engine.hyperparameters import Config, Hyperparameters
+from spin_engine.objectives.dpo import DpoHyperparameters, DpoMethod
+from spin_engine.objectives.dro import DroHyperparameters, DroMethod
+from spin_engine.objectives.dspo import DspoHyperparameters, DspoMethod
+from spin_engine.objectives.kto import KtoHyperparameters, KtoMethod
+from spin_engine.objectives.mapo import MapoHyperparameters, MapoMethod
+from spin_engine.objectives.seppo import SeppoHyperparameters, SeppoMethod
+from spin_engine.objectives.sft import SftHyperparameters, SftMethod
+from spin_engine.objectives.spin import SpinHyperparameters, SpinMethod
 
-
-class SftHyperparameters(Hyperparameters):
-    """Supervised fine-tuning: denoise the data. The paper's baseline settings, at our batch size."""
-
-    steps: Steps = Field(2000, description="Optimiser steps.")
-    learning_rate: Learning = Field(1e-5, description="Peak learning rate.")
-
-    @property
-    def iterations(self) -> tuple[int, ...]:
-        """The one iteration."""
-        return (1,)
-
-    def for_iteration(self, iteration: int) -> IterationPlan:
-        """Return the plan of the only iteration, number 1."""
-        assert iteration == 1, f"supervised fine-tuning has one iteration, not {iteration}"
-        return IterationPlan("sft", self.steps, self.learning_rate, None)
-
-
-class SpinHyperparameters(Hyperparameters):
-    """Self-play (arXiv 2402.10210): the paper's learning rates, betas and steps by default."""
-
-    n_iterations: int = Field(3, ge=1, le=100, description="Rounds of self-play.")
-    steps: Steps | tuple[Steps, ...] = Field((50, 500, 200), description=f"Optimiser steps: {EachIteration}.")
-    learning_rate: Learning | tuple[Learning, ...] = Field(
-        (2e-5, 2e-5, 5e-8), description=f"Peak learning rate: {EachIteration}."
-    )
-    beta: Beta | tuple[Beta, ...] = Field(
-        (2000.0, 5000.0, 5000.0),
-        description=f"Weight on mean squared errors inside the sigmoid: {EachIteration}.",
-    )
-    sft_steps: int = Field(
-        0,
-        ge=0,
-        le=1_000_000,
-        description="Supervised steps on the same data before the first round of self-play.",
-    )
-    sft_learning_rate: Learning | None = Field(
-        None, description="Peak learning rate of those supervised steps, 1e-5 by default."
-    )
-    rival_steps: int = Field(20, ge=1, le=1000, description="DPM-Solver++ steps that draw a rival.")
-    rival_guidance: float = Field(1.0, ge=1, le=50, description="Guidance that draws a rival; 1: none.")
-    reference: Literal["cached", "online"] = Field(
-        "cached", description="Reference errors computed with the rivals, or by a frozen model in training."
-    )
-    draws: int | None = Field(
-        None,
-        ge=1,
-        description="Distinct (timestep, noise) draws for each pair; null: a fresh one every visit.",
-    )
-    safeguard: float | None = Field(
-        None, ge=0, le=1, description="mu of Diffusion-SDPO, which tempers the rival's gradient; null: off."
-    )
-    anchor: float = Field(0.0, ge=0, description="Weight of the supervised loss added to the self-play loss.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fit_defaults(cls, data: Any) -> Any:
-        """Cut or extend the default lists to the number of iterations asked for."""
-        if not isinstance(data, dict):
-            return data
-        filled = {key: value for key, value in data.items() if value != "auto" or key not in cls.model_fields}
-        n_iterations = filled.get("n_iterations", 3)
-        if isinstance(n_iterations, int) and 1 <= n_iterations <= 100:
-            for name in ("steps", "learning_rate", "beta"):
-                default = cls.model_fields[name].default
-                filled.setdefault(name, [at(default, k) for k in range(1, n_iterations + 1)])
-        if filled.get("sft_steps"):
-            filled.setdefault("sft_learning_rate", 1e-5)
-        return filled
-
-    @model_validator(mode="after")
-    def _one_value_each(self) -> Self:
-        """Refuse a list whose length is not the number of iterations, and a rate that nothing uses."""
-        for name in ("steps", "learning_rate", "beta"):
-            value = getattr(self, name)
-            if isinstance(value, tuple) and len(value) != self.n_iterations:
-                raise ValueError(
-                    f"{name} has {len(value)} values for n_iterations={self.n_iterations}: "
-                    "give one value, or one an iteration"
-                )
-        if self.sft_learning_rate is not None and not self.sft_steps:
-            raise ValueError(
-                "sft_learning_rate has no effect while sft_steps is 0: set sft_steps, or leave it out"
-            )
-        return self
-
-    @property
-    def iterations(self) -> tuple[int, ...]:
-        """The iterations in order; 0 is the supervised start, if there is one."""
-        return tuple(range(0 if self.sft_steps else 1, self.n_iterations + 1))
-
-    def for_iteration(self, iteration: int) -> IterationPlan:
-        """Return the plan of one iteration; 0 is the supervised start."""
-        if iteration == 0:
-            assert self.sft_learning_rate is not None, "iteration 0 exists only with sft_steps"
-            return IterationPlan("sft", self.sft_steps, self.sft_learning_rate, None)
-        return IterationPlan(
-            "spin",
-            at(self.steps, iteration),
-            at(self.learning_rate, iteration),
-            at(self.beta, iteration),
-        )
-
-
-class SpinBody(Config):
-    """The hyperparameters of ``spin``, in OpenAI's nesting."""
-
-    hyperparameters: SpinHyperparameters = SpinHyperparameters()
-
-
-class SftBody(Config):
-    """The hyperparameters of ``sft``, in OpenAI's nesting."""
-
-    hyperparameters: SftHyperparameters = SftHyperparameters()
-
-
-class SpinMethod(Config):
-    """``{"type": "spin", "spin": {"hyperparameters": {...}}}``."""
-
-    type: Literal["spin"]
-    spin: SpinBody = SpinBody()
-
-    @property
-    def hyperparameters(self) -> SpinHyperparameters:
-        """What the method is run with."""
-        return self.spin.hyperparameters
-
-
-class SftMethod(Config):
-    """``{"type": "sft", "sft": {"hyperparameters": {...}}}``."""
-
-    type: Literal["sft"]
-    sft: SftBody = SftBody()
-
-    @property
-    def hyperparameters(self) -> SftHyperparameters:
-        """What the method is run with."""
-        return self.sft.hyperparameters
-
-
-Method = Annotated[SpinMethod | SftMethod, Field(discriminator="type")]
-METHODS = ("spin", "sft")
-HYPERPARAMETERS: dict[str, type[Hyperparameters]] = {"spin": SpinHyperparameters, "sft": SftHyperparameters}
+Method = Annotated[
+    SpinMethod | SftMethod | DpoMethod | MapoMethod | DspoMethod | KtoMethod | SeppoMethod | DroMethod,
+    Field(discriminator="type"),
+]
+HYPERPARAMETERS: dict[str, type[Hyperparameters]] = {
+    "spin": SpinHyperparameters,
+    "sft": SftHyperparameters,
+    "dpo": DpoHyperparameters,
+    "mapo": MapoHyperparameters,
+    "dspo": DspoHyperparameters,
+    "kto": KtoHyperparameters,
+    "seppo": SeppoHyperparameters,
+    "dro": DroHyperparameters,
+}
+METHODS = tuple(HYPERPARAMETERS)
 
 
 class JobConfig(Config):

@@ -21,12 +21,15 @@ NEEDED: dict[Kind, frozenset[str]] = {
     "publish": frozenset({"base", "weights"}),
 }
 OPTIONAL: dict[Kind, frozenset[str]] = {
-    "encode": frozenset({"validation"}),
-    "generate": frozenset({"weights"}),
-    "train": frozenset({"weights", "rivals"}),
+    "encode": frozenset({"validation", "encoded"}),
+    "generate": frozenset({"weights", "reference"}),
+    "train": frozenset({"weights", "rivals", "reference"}),
     "evaluate": frozenset({"weights", "encoded", "validation"}),
     "publish": frozenset(),
 }
+
+REMOTE = frozenset({"data", "validation", "encoded"})
+"""What can be streamed from a URI; the rest is loaded whole."""
 
 DONE, TEMPORARY_FAILURE, DATA_ERROR, OUT_OF_MEMORY, CRASH = 0, 75, 65, 71, 70
 """Exit codes: done; stopped with a checkpoint, run again; the user's mistake; too little memory; the rest."""
@@ -44,13 +47,22 @@ class UnitSpec(Config):
     shard: int = Field(0, ge=0, description="Which part of the pairs to generate, from 0.")
     shards: int = Field(1, ge=1, description="In how many parts the pairs are generated.")
     inputs: dict[str, Path] = Field(description="Folders by name; they are only read.")
+    sources: dict[str, str] = Field(
+        {}, description="The same, behind URIs that fsspec knows: data, validation or encoded."
+    )
     out: Path = Field(description="Folder whose content is the output once the unit has succeeded.")
     resume: Path | None = Field(None, description="train: the checkpoint folder to go on from.")
+
+    def place(self, name: str) -> Path | str:
+        """Return the folder or URI of an input."""
+        return self.sources.get(name) or self.inputs[name]
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Self:
         """Refuse inputs that are missing or that the kind does not read, and values it would ignore."""
-        given = frozenset(self.inputs)
+        if unknown := frozenset(self.sources) - REMOTE:
+            raise ValueError(f"{sorted(unknown)} cannot be read from a URI, only {sorted(REMOTE)}")
+        given = frozenset(self.inputs) | frozenset(self.sources)
         if missing := NEEDED[self.kind] - given:
             raise ValueError(f"{self.kind} needs the inputs {sorted(missing)}")
         if unknown := given - NEEDED[self.kind] - OPTIONAL[self.kind]:

@@ -10,8 +10,12 @@ prediction_l - target_l = (2, 2) have |g_w|^2 : <g_w, g_l> = 2 : 4, so mu = 0.9 
 residuals give lam = 1.
 """
 
-import torch
-from torch import Tensor
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def rival_share(residual_winner: Tensor, residual_rival: Tensor, mu: float) -> Tensor:
@@ -25,8 +29,8 @@ def rival_share(residual_winner: Tensor, residual_rival: Tensor, mu: float) -> T
     winner, rival = residual_winner.detach().float().flatten(1), residual_rival.detach().float().flatten(1)
     squared, product = winner.square().sum(1), (winner * rival).sum(1)
     opposed = product > 0
-    share = (1 - mu) * squared / torch.where(opposed, product, 1)
-    return torch.where(opposed, share.clamp(0, 1), 1)
+    share = (1 - mu) * squared / product.where(opposed, 1)
+    return share.clamp(0, 1).where(opposed, 1)
 
 
 def temper(rival: Tensor, share: Tensor) -> Tensor:

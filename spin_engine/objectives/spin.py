@@ -10,7 +10,11 @@ theta_k is the reference as well. Here, as in the public Diffusion-DPO code whos
 paper quotes, each squared norm is a MEAN over channels and pixels, winner and rival share t and noise, and
 the weight of the bracket is beta / 2 at every t:
 
-    logit = -0.5 beta ((m_w - m_l) - (r_w - r_l)),    L = -log sigmoid(logit)
+    logit = -0.5 beta ((m_w - m_l) - (r_w - r_l)),    L = -log sigmoid(logit) + anchor m_w
+
+``states="sampler"`` is the paper's form C.5: x'_t is a state that the sampler passed on its way to the rival,
+e' is theta_k's own answer there, so r_l is exactly 0. The paper sums over the sampler's chain; we take one
+of its S states a look, number floor(t S / T) counted from the picture, and noise the winner to its time.
 
 All of it in float32: beta amplifies what the two models' errors differ by. By hand:
 
@@ -18,77 +22,137 @@ All of it in float32: beta amplifies what the two models' errors differ by. By h
 - The gradient there: dL/dm_w = 0.5 beta sigmoid(-logit) = beta / 4, and dL/dm_l = -beta / 4.
 - Adding the same number to m_w and m_l, or to m_w and r_w, changes nothing.
 - beta = 4, m_w = 0.5, r_w = 1.0, m_l = r_l: the logit is 1, L = log(1 + 1/e) = 0.313262.
+- The same with anchor = 2: L = 0.313262 + 2 * 0.5.
 """
 
-from dataclasses import dataclass
+from __future__ import annotations
 
-import torch
-from torch import Tensor
-from torch.nn import functional
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-BUCKETS = 4
+from pydantic import Field, model_validator
+
+from spin_engine.hyperparameters import (
+    EACH_ITERATION,
+    Beta,
+    Config,
+    IterationPlan,
+    Learning,
+    RoundsHyperparameters,
+    Safeguard,
+    Steps,
+    at,
+)
+from spin_engine.objectives import sft
+from spin_engine.objectives.logistic import logistic
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from spin_engine.objectives.errors import Errors
 
 
-@dataclass(frozen=True)
-class PairErrors:
-    """Mean squared errors of B pairs, each float32 (B,)."""
+class SpinHyperparameters(RoundsHyperparameters):
+    """Self-play (arXiv 2402.10210): the paper's learning rates, betas and steps by default."""
 
-    winner: Tensor
-    """m_w: the policy's, on the dataset's picture."""
-    rival: Tensor
-    """m_l: the policy's, on the rival."""
-    reference_winner: Tensor
-    """r_w: the reference's, on the dataset's picture."""
-    reference_rival: Tensor
-    """r_l: the reference's, on the rival."""
+    each_iteration: ClassVar[tuple[str, ...]] = ("steps", "learning_rate", "beta")
+
+    steps: Steps | tuple[Steps, ...] = Field(
+        (50, 500, 200), description=f"Optimiser steps: {EACH_ITERATION}."
+    )
+    learning_rate: Learning | tuple[Learning, ...] = Field(
+        (2e-5, 2e-5, 5e-8), description=f"Peak learning rate: {EACH_ITERATION}."
+    )
+    beta: Beta | tuple[Beta, ...] = Field(
+        (2000.0, 5000.0, 5000.0),
+        description=f"Weight on mean squared errors inside the sigmoid: {EACH_ITERATION}.",
+    )
+    sft_steps: int = Field(
+        0,
+        ge=0,
+        le=1_000_000,
+        description="Supervised steps on the same data before the first round of self-play.",
+    )
+    sft_learning_rate: Learning | None = Field(
+        None, description="Peak learning rate of those supervised steps, 1e-5 by default."
+    )
+    states: Literal["noised", "sampler"] = Field(
+        "noised", description="Meet a rival noised afresh (C.6), or where its sampler passed (C.5)."
+    )
+    safeguard: Safeguard = None
+    anchor: float = Field(0.0, ge=0, description="Weight of the supervised loss added to the self-play loss.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fit_start(cls, data: Any) -> Any:
+        """Give the supervised start, if there is one, its learning rate."""
+        if isinstance(data, dict) and data.get("sft_steps") not in (None, 0, "auto"):
+            rate = data.get("sft_learning_rate", "auto")
+            return data | {"sft_learning_rate": 1e-5 if rate == "auto" else rate}
+        return data
+
+    @model_validator(mode="after")
+    def _start_is_used(self) -> Self:
+        if self.sft_learning_rate is not None and not self.sft_steps:
+            raise ValueError(
+                "sft_learning_rate has no effect while sft_steps is 0: set sft_steps, or leave it out"
+            )
+        return self
 
     @property
-    def margin(self) -> Tensor:
-        """(r_w - m_w) - (r_l - m_l), (B,): how much more the policy gained on the winner."""
-        return (self.reference_winner - self.winner) - (self.reference_rival - self.rival)
+    def iterations(self) -> tuple[int, ...]:
+        """The iterations in order; 0 is the supervised start, if there is one."""
+        return tuple(range(0 if self.sft_steps else 1, self.n_iterations + 1))
+
+    def for_iteration(self, iteration: int) -> IterationPlan:
+        """Return the plan of one iteration; 0 is the supervised start."""
+        if iteration == 0:
+            assert self.sft_learning_rate is not None, "iteration 0 exists only with sft_steps"
+            return sft.plan(self.sft_steps, self.sft_learning_rate)
+        return IterationPlan(
+            "spin",
+            at(self.steps, iteration),
+            at(self.learning_rate, iteration),
+            loss,
+            {"beta": at(self.beta, iteration), "anchor": self.anchor},
+            rivals="drawn",
+            reference="errors",
+            cached=self.reference == "cached",
+            sampler_steps=self.rival_steps if self.states == "sampler" else None,
+            draws=self.draws,
+            safeguard=self.safeguard,
+        )
 
 
-def logits(errors: PairErrors, beta: float) -> Tensor:
+class SpinBody(Config):
+    """The hyperparameters of ``spin``, in OpenAI's nesting."""
+
+    hyperparameters: SpinHyperparameters = SpinHyperparameters()
+
+
+class SpinMethod(Config):
+    """``{"type": "spin", "spin": {"hyperparameters": {...}}}``."""
+
+    type: Literal["spin"]
+    spin: SpinBody = SpinBody()
+
+    @property
+    def hyperparameters(self) -> SpinHyperparameters:
+        """What the method is run with."""
+        return self.spin.hyperparameters
+
+
+def logits(errors: Errors, beta: float) -> Tensor:
     """Return -0.5 beta ((m_w - m_l) - (r_w - r_l)), float32 (B,), so summed that theta_k gives exactly 0."""
     return 0.5 * beta * errors.margin
 
 
-def loss(errors: PairErrors, beta: float) -> Tensor:
-    """Return -log sigmoid(logit) of each pair, float32 (B,).
+def loss(errors: Errors, *, beta: float, anchor: float = 0.0) -> Tensor:
+    """Return -log sigmoid(logit) + anchor m_w of each pair, float32 (B,).
 
     Args:
         errors: of policy and reference on the same draws of timestep and noise.
         beta: weight on MEAN squared errors.
+        anchor: weight of the supervised loss.
     """
-    return -functional.logsigmoid(logits(errors, beta))
-
-
-def readings(errors: PairErrors, timesteps: Tensor, total: int) -> dict[str, float]:
-    """Return what tells whether training is healthy, over all pairs and for each quarter of the timesteps.
-
-    Args:
-        errors: of B pairs, on the CPU, without gradients.
-        timesteps: int64 (B,).
-        total: T, the number of timesteps.
-
-    ``margin``: its mean. ``accuracy``: share of pairs with a positive margin; a margin of 0 counts half.
-    ``winner_drift``: mean of m_w - r_w, which should not rise above 0. ``rival_drift``: mean of m_l - r_l.
-    ``margin_t0`` to ``margin_t3`` and
-    ``winner_drift_t0`` to
-    ``winner_drift_t3``: the same by timestep, from little noise to much; left out where no pair fell.
-    """
-    margin, drift = errors.margin, errors.winner - errors.reference_winner
-    found = {
-        "margin": margin.mean(),
-        "accuracy": (0.5 * (margin.sign() + 1)).mean(),
-        "winner_drift": drift.mean(),
-        "rival_drift": (errors.rival - errors.reference_rival).mean(),
-        "winner_error": errors.winner.mean(),
-    }
-    bucket = timesteps * BUCKETS // total
-    for index in range(BUCKETS):
-        inside = bucket == index
-        if bool(inside.any()):
-            found[f"margin_t{index}"] = margin[inside].mean()
-            found[f"winner_drift_t{index}"] = drift[inside].mean()
-    return dict(zip(found, torch.stack(list(found.values())).tolist(), strict=True))
+    losses = logistic(logits(errors, beta))
+    return losses + anchor * errors.winner if anchor else losses
