@@ -1,8 +1,8 @@
 """Aspect-ratio buckets: pictures are cut to the nearest of a few sizes of about the same area.
 
 The sizes have sides that are multiples of ``step``, the shorter from half the ``side`` up, and for each
-shorter side the largest longer one whose area is at most ``side`` x ``side``. By hand: side 512, step 64 gives
-256x1024, 320x768, 384x640, 448x576, 512x512, and the same turned.
+shorter side the largest longer one whose area is at most ``side`` x ``side``. By hand: side 512, step 64
+gives 256x1024, 320x768, 384x640, 448x576, 512x512, and the same turned.
 """
 
 import math

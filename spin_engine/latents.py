@@ -7,10 +7,7 @@ numbered as they lie in the shards: that is the order of the data, within each b
 """
 
 import json
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
 
 import torch
@@ -21,6 +18,7 @@ from spin_engine import buckets
 from spin_engine.buckets import Size
 from spin_engine.data import Row, fit, to_pixels
 from spin_engine.families.family import Condition, Family
+from spin_engine.order import Layout
 from spin_engine.reporter import Progress
 from spin_engine.shards import Shards, shard_name
 from spin_engine.stopping import Stop
@@ -52,7 +50,7 @@ def encode(
         found: the rows, always in the same order; all with a loser, or none.
         out: an existing folder, or a URI.
         side: of the square pictures, in pixels.
-        aspect_buckets: whether pictures keep about their aspect ratio (see ``buckets``), at the square's area.
+        aspect_buckets: whether pictures keep about their aspect ratio (``buckets``) at the square's area.
         progress: counts rows.
         stop: is asked between batches.
 
@@ -93,7 +91,7 @@ def _parts(found: Iterator[Row], allowed: list[Size]) -> Iterator[tuple[Size, li
     for row in found:
         if losers is not None and losers != (row.read_loser is not None):
             raise ValueError(
-                f"{row.name} {'lacks' if losers else 'has'} a loser picture, unlike the rows before"
+                f"{row.name} {'lacks' if losers else 'has'} a loser picture, unlike the rows before it"
             )
         losers = row.read_loser is not None
         size = allowed[0] if len(allowed) == 1 else buckets.nearest(allowed, *row.size())
@@ -128,21 +126,6 @@ def _named(condition: Condition) -> dict[str, Tensor]:
     return {TEXT + name: tensor.cpu().contiguous() for name, tensor in condition.items()}
 
 
-@dataclass(frozen=True)
-class Layout:
-    """Where rows lie, as far as the order of training has to know it."""
-
-    counts: tuple[int, ...]
-    """Rows of each shard."""
-    buckets: tuple[int, ...]
-    """Which bucket each shard is of, from 0."""
-
-    @property
-    def starts(self) -> tuple[int, ...]:
-        """The first row of each shard."""
-        return tuple(accumulate(self.counts[:-1], initial=0))
-
-
 class Encoded:
     """Encoded data, mapped into memory: a row costs the bytes of that row."""
 
@@ -169,13 +152,12 @@ class Encoded:
         self.layout = Layout(
             tuple(settings["shards"]), tuple(different.index(shape) for shape in self._shapes)
         )
-        self._starts = self.layout.starts
         self.shards = Shards(store, most=open_shards)
         self._empty = load(store.read("empty.safetensors"))
 
     def shape_of(self, pair: int) -> Shape:
         """Return (C, h, w) of a pair's latents: of its bucket."""
-        return self._shapes[self._shard(pair)]
+        return self._shapes[self.layout.shard_of(pair)]
 
     def latents(self, pairs: Sequence[int]) -> Tensor:
         """Return the latents of the pairs' dataset pictures, all of one bucket, (B, C, h, w) on the CPU."""
@@ -205,9 +187,6 @@ class Encoded:
             for name, tensor in self._empty.items()
         }
 
-    def _shard(self, pair: int) -> int:
-        return bisect_right(self._starts, pair) - 1
-
     def _row(self, pair: int, name: str) -> Tensor:
-        shard = self._shard(pair)
-        return self.shards[shard][name][pair - self._starts[shard]]
+        shard = self.layout.shard_of(pair)
+        return self.shards[shard][name][pair - self.layout.starts[shard]]

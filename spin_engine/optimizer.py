@@ -1,15 +1,18 @@
 """AdamW, its learning rate over an iteration, and its state as safetensors."""
 
+import importlib
+import importlib.util
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 Shape = Literal["constant", "linear", "cosine"]
-MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+Kind = Literal["adamw", "adamw8bit"]
 
 
 def learning_rate(step: int, *, steps: int, peak: float, warmup: float, shape: Shape) -> float:
@@ -19,7 +22,7 @@ def learning_rate(step: int, *, steps: int, peak: float, warmup: float, shape: S
         step: from 0.
         steps: of the iteration.
         peak: reached at the end of the warm-up.
-        warmup: its share of the steps.
+        warmup: its share of the steps, so that a short iteration has a short one.
         shape: what follows.
     """
     rising = round(warmup * steps)
@@ -31,14 +34,36 @@ def learning_rate(step: int, *, steps: int, peak: float, warmup: float, shape: S
 
 
 class Optimizer:
-    """Fused AdamW on the trainable parameters of a module, by name."""
+    """AdamW on named parameters: fused, or with 8-bit moments."""
 
-    def __init__(self, module: nn.Module, *, weight_decay: float) -> None:
-        """Take every parameter that requires a gradient."""
-        named = {name: value for name, value in module.named_parameters() if value.requires_grad}
-        assert named, "nothing to train"
-        self.parameters = named
-        self._adam = torch.optim.AdamW(named.values(), lr=0.0, weight_decay=weight_decay, fused=True)
+    def __init__(
+        self, parameters: Mapping[str, nn.Parameter], *, weight_decay: float, kind: Kind = "adamw"
+    ) -> None:
+        """Prepare.
+
+        Args:
+            parameters: what to train, by name.
+            weight_decay: decoupled.
+            kind: ``adamw8bit`` quantises the moments of large tensors in blocks (arXiv 2110.02861).
+
+        Raises:
+            ValueError: bitsandbytes is asked for and not installed.
+        """
+        assert parameters, "nothing to train"
+        self.parameters = dict(parameters)
+        self._fused = kind == "adamw"
+        self._adam: Any
+        if kind == "adamw":
+            self._adam = torch.optim.AdamW(
+                self.parameters.values(), lr=0.0, weight_decay=weight_decay, fused=True
+            )
+        else:
+            if importlib.util.find_spec("bitsandbytes") is None:
+                raise ValueError(
+                    'optimizer="adamw8bit" needs the bitsandbytes package: install it, or use "adamw"'
+                )
+            made = importlib.import_module("bitsandbytes").optim.AdamW8bit
+            self._adam = made(list(self.parameters.values()), lr=0.0, weight_decay=weight_decay)
 
     def step(self, rate: float) -> None:
         """Apply the gradients at a learning rate, and forget them."""
@@ -47,38 +72,59 @@ class Optimizer:
         self._adam.step()
         self.forget()
 
+    def gradients(self) -> list[Tensor]:
+        """Return the gradients that there are, in the order of the parameters."""
+        return [value.grad for value in self.parameters.values() if value.grad is not None]
+
     def forget(self) -> None:
         """Drop the gradients."""
-        self._adam.zero_grad(set_to_none=True)
+        for value in self.parameters.values():
+            value.grad = None
 
-    def clip(self, largest: float) -> Tensor:
+    def clip(self, largest: float, *, scale: float = 1.0) -> Tensor:
         """Return the gradients' norm, shape (), and let the next step scale them to ``largest`` at most.
 
-        The scale rides on AdamW's own pass over the gradients: one walk through memory less.
+        The scale rides on fused AdamW's own pass over the gradients: one walk through memory less.
+
+        Args:
+            largest: norm.
+            scale: what the loss was multiplied by; the norm is that of the gradients without it.
         """
-        gradients = [value.grad for value in self.parameters.values() if value.grad is not None]
-        norm = nn.utils.get_total_norm(gradients)
-        self._adam.grad_scale = (norm / largest).clamp(min=1.0)  # type: ignore[attr-defined]  # the kernel reads it
+        gradients = self.gradients()
+        norm = nn.utils.get_total_norm(gradients) / scale
+        divisor = (norm / largest).clamp(min=1.0) * scale
+        if self._fused:
+            self._adam.grad_scale = divisor
+        elif bool(divisor.isfinite()):
+            torch._foreach_div_(gradients, divisor)  # torch names no public one
         return norm
 
     def save(self, path: Path) -> None:
         """Write the moments."""
         state = self._adam.state
         tensors = {
-            f"{name}.{moment}": state[value][moment].contiguous()
+            f"{name}.{moment}": torch.as_tensor(kept).detach().clone().contiguous()
             for name, value in self.parameters.items()
-            if value in state
-            for moment in MOMENTS
+            for moment, kept in state.get(value, {}).items()
         }
         save_file(tensors, path)
 
     def load(self, path: Path) -> None:
         """Take up the moments that ``save`` wrote; ValueError if they are of other parameters."""
-        tensors = load_file(path)
-        known = {f"{name}.{moment}" for name in self.parameters for moment in MOMENTS}
-        if tensors and set(tensors) != known:
+        states: dict[str, dict[str, Any]] = {}
+        for key, tensor in load_file(path).items():
+            name, _, moment = key.rpartition(".")
+            states.setdefault(name, {})[moment] = tensor.clone()
+        if states and set(states) != set(self.parameters):
             raise ValueError(f"{path} belongs to a model with other trainable weights")
-        for name, value in self.parameters.items() if tensors else ():
+        for name, state in states.items():
+            value = self.parameters[name]
+            if any(
+                moment in ("exp_avg", "state1") and tensor.numel() != value.numel()
+                for moment, tensor in state.items()
+            ):
+                raise ValueError(f"{path} belongs to a model with other trainable weights")
             self._adam.state[value] = {
-                moment: tensors[f"{name}.{moment}"].clone().to(value.device) for moment in MOMENTS
+                moment: tensor.to(value.device) if self._fused or tensor.ndim else int(tensor)
+                for moment, tensor in state.items()
             }

@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch
 
+from spin_engine.device import is_out_of_memory
 from spin_engine.reporter import Reporter
 from spin_engine.stages import encode, evaluate, generate, publish, train
 from spin_engine.stopping import Stop
@@ -49,7 +50,7 @@ def run_unit(spec: UnitSpec, reporter: Reporter, stop: Stop, *, keep: int | None
 
 def reason_of(error: BaseException) -> Reason:
     """Return why a unit failed."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+    if is_out_of_memory(error):
         return "out_of_memory"
     if isinstance(error, torch.AcceleratorError) or "CUDA error" in str(error) or "NCCL error" in str(error):
         return "device_lost"

@@ -10,9 +10,16 @@ from spin_engine.unit_spec import UnitSpec
 
 
 def run(spec: UnitSpec, reporter: Reporter, stop: Stop) -> None:
-    """Read ``base`` and ``data``; write the format of ``latents`` into ``out``."""
+    """Read ``base`` and ``data``; write the format of ``latents`` into ``out``, or to the URI ``encoded``."""
     family = load(spec.inputs["base"], None, accelerator().device)
-    data = spec.inputs["data"]
+    data, settings = spec.place("data"), spec.method.hyperparameters
     progress = Progress(reporter, "encode", sum(1 for _ in rows(data)))
-    side = spec.method.hyperparameters.resolution or family.resolution
-    latents.encode(family, rows(data), spec.out, side=side, progress=progress, stop=stop)
+    latents.encode(
+        family,
+        rows(data),
+        spec.sources.get("encoded", spec.out),
+        side=settings.resolution or family.resolution,
+        aspect_buckets=settings.aspect_buckets,
+        progress=progress,
+        stop=stop,
+    )

@@ -9,6 +9,7 @@ import torch
 from pydantic import TypeAdapter
 
 from spin_engine.config import Method
+from spin_engine.order import Layout
 from spin_engine.reporter import Line
 from spin_engine.stopping import Stop
 from spin_engine.unit import run_unit
@@ -19,6 +20,7 @@ from tests.tiny import build_dataset, build_pipeline
 torch.set_num_threads(1)
 
 ROWS = 12
+LAYOUT = Layout((ROWS,), (0,))
 SPIN = {
     "n_iterations": 2,
     "steps": 4,

@@ -7,6 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spin_engine.itinerary import Itinerary, Look, part_of
+from spin_engine.order import Layout
+
+FIFTY = Layout((50,), (0,))
 
 
 def all_looks(itinerary: Itinerary) -> list[Look]:
@@ -22,7 +25,7 @@ def all_looks(itinerary: Itinerary) -> list[Look]:
 def test_planned_draws_are_the_ones_looked_at(
     pairs: int, steps: int, batch_size: int, draws: int | None
 ) -> None:
-    itinerary = Itinerary(3, 1, pairs, steps, batch_size, draws)
+    itinerary = Itinerary(3, 1, Layout((pairs,), (0,)), steps, batch_size, draws)
     looked = all_looks(itinerary)
     planned = {Look(pair, number) for pair in itinerary.used_pairs() for number in itinerary.used_draws(pair)}
     assert set(looked) == planned
@@ -34,11 +37,11 @@ def test_planned_draws_are_the_ones_looked_at(
 
 
 def test_order_changes_with_seed_iteration_and_round() -> None:
-    one = all_looks(Itinerary(3, 1, 50, 20, 5, None))
+    one = all_looks(Itinerary(3, 1, FIFTY, 20, 5, None))
     assert [look.pair for look in one[:50]] != [look.pair for look in one[50:]]
-    assert one == all_looks(Itinerary(3, 1, 50, 20, 5, None))
-    assert one != all_looks(Itinerary(4, 1, 50, 20, 5, None))
-    assert one != all_looks(Itinerary(3, 2, 50, 20, 5, None))
+    assert one == all_looks(Itinerary(3, 1, FIFTY, 20, 5, None))
+    assert one != all_looks(Itinerary(4, 1, FIFTY, 20, 5, None))
+    assert one != all_looks(Itinerary(3, 2, FIFTY, 20, 5, None))
 
 
 @pytest.mark.parametrize("shards", [1, 3, 7, 20])

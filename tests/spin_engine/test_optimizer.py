@@ -1,5 +1,6 @@
 """The learning rate, and moments that survive a file."""
 
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,7 @@ def step(module: nn.Linear, optimizer: Optimizer, seed: int) -> None:
 def linear() -> tuple[nn.Linear, Optimizer]:
     torch.manual_seed(0)
     module = nn.Linear(3, 2)
-    return module, Optimizer(module, weight_decay=0.01)
+    return module, Optimizer(dict(module.named_parameters()), weight_decay=0.01)
 
 
 def test_moments_from_a_file_go_on_with_the_same_bits(tmp_path: Path) -> None:
@@ -63,6 +64,49 @@ def test_moments_of_another_model_are_refused(tmp_path: Path) -> None:
     module, optimizer = linear()
     step(module, optimizer, 1)
     optimizer.save(tmp_path / "optimizer.safetensors")
-    other = Optimizer(nn.Linear(3, 2, bias=False), weight_decay=0.01)
+    other = Optimizer(dict(nn.Linear(3, 2, bias=False).named_parameters()), weight_decay=0.01)
     with pytest.raises(ValueError, match="other trainable weights"):
         other.load(tmp_path / "optimizer.safetensors")
+
+
+def test_a_loss_scale_that_is_a_power_of_two_changes_no_bit() -> None:
+    plain, optimizer = linear()
+    step(plain, optimizer, 1)
+    scaled, other = linear()
+    torch.manual_seed(1)
+    (scaled(torch.randn(5, 3)).square().sum() * 1024).backward()
+    other.clip(1.0, scale=1024)
+    other.step(0.1)
+    assert torch.equal(plain.weight, scaled.weight)
+
+
+def test_eight_bit_moments_need_their_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(ValueError, match="needs the bitsandbytes package"):
+        Optimizer(dict(nn.Linear(3, 2).named_parameters()), weight_decay=0.01, kind="adamw8bit")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is None, reason="bitsandbytes is not installed")
+def test_eight_bit_moments_from_a_file_go_on_with_the_same_bits(tmp_path: Path) -> None:
+    def made() -> tuple[nn.Linear, Optimizer]:
+        torch.manual_seed(0)
+        module = nn.Linear(80, 80)
+        parameters = dict(module.named_parameters())
+        return module, Optimizer(parameters, weight_decay=0.01, kind="adamw8bit")
+
+    def go(module: nn.Linear, optimizer: Optimizer, seed: int) -> None:
+        torch.manual_seed(seed)
+        module(torch.randn(5, 80)).square().sum().backward()
+        optimizer.clip(1.0)
+        optimizer.step(0.1)
+
+    module, optimizer = made()
+    go(module, optimizer, 1)
+    optimizer.save(tmp_path / "optimizer.safetensors")
+    copy, again = made()
+    copy.load_state_dict(module.state_dict())
+    again.load(tmp_path / "optimizer.safetensors")
+    go(module, optimizer, 2)
+    go(copy, again, 2)
+    assert torch.equal(module.weight, copy.weight)
+    assert torch.equal(module.bias, copy.bias)

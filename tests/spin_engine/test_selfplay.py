@@ -15,7 +15,7 @@ from spin_engine.latents import Encoded
 from spin_engine.rivals import Rivals
 from spin_engine.sampler import initial_noise, sample
 from spin_engine.stopping import Stop, Stopped
-from tests.spin_engine.conftest import ROWS, Recorder, method, run
+from tests.spin_engine.conftest import LAYOUT, ROWS, Recorder, method, run
 
 
 def generate(out: Path, pipeline: Path, encoded: Path, **spec: Any) -> Recorder:
@@ -40,7 +40,7 @@ def test_guidance_moves_the_rivals(pipeline: Path, encoded: Path, rivals: Path, 
 
 def test_reference_errors_are_theta_ks(pipeline: Path, encoded: Path, rivals: Path) -> None:
     family, data, drawn = load(pipeline), Encoded(encoded), Rivals(rivals)
-    itinerary = itinerary_for(method().hyperparameters, seed=5, iteration=1, pairs=ROWS)
+    itinerary = itinerary_for(method().hyperparameters, seed=5, iteration=1, layout=LAYOUT)
     batches = Batches(family, data, itinerary, dropout=0.0)
     for step in range(itinerary.steps):
         looks = itinerary.step(step)
@@ -57,7 +57,7 @@ def test_shards_together_are_the_whole(
     generate(tmp_path / "whole", pipeline, encoded, method=settings)
     for shard in range(3):
         generate(tmp_path / "parts", pipeline, encoded, method=settings, shard=shard, shards=3)
-    itinerary = itinerary_for(settings.hyperparameters, seed=5, iteration=1, pairs=ROWS)
+    itinerary = itinerary_for(settings.hyperparameters, seed=5, iteration=1, layout=LAYOUT)
     whole, parts = Rivals(tmp_path / "whole"), Rivals(tmp_path / "parts")
     for one in (whole, parts):
         one.check(itinerary, cached=True)
@@ -88,13 +88,13 @@ def test_stopped_generation_goes_on(
     before = kept.stat().st_mtime_ns
     generate(tmp_path, pipeline, encoded)
     assert kept.stat().st_mtime_ns == before
-    looks = itinerary_for(method().hyperparameters, seed=5, iteration=1, pairs=ROWS).step(0)
+    looks = itinerary_for(method().hyperparameters, seed=5, iteration=1, layout=LAYOUT).step(0)
     torch.testing.assert_close(Rivals(tmp_path).reference(looks), Rivals(rivals).reference(looks))
 
 
 def test_missing_rivals_are_noticed(pipeline: Path, encoded: Path, tmp_path: Path) -> None:
     generate(tmp_path, pipeline, encoded, shard=0, shards=2, method=method(reference="online"))
-    itinerary = itinerary_for(method().hyperparameters, seed=5, iteration=1, pairs=ROWS)
+    itinerary = itinerary_for(method().hyperparameters, seed=5, iteration=1, layout=LAYOUT)
     with pytest.raises(ValueError, match="6 pairs have no rival, pair 6 first"):
         Rivals(tmp_path).check(itinerary, cached=False)
     generate(tmp_path, pipeline, encoded, shard=1, shards=2, method=method(reference="online"))

@@ -14,8 +14,7 @@ from spin_engine.families.loader import load
 from spin_engine.itinerary import itinerary_for
 from spin_engine.reporter import Line
 from spin_engine.stopping import Stop, Stopped
-from spin_engine.trainer import MOST_SKIPPED
-from tests.spin_engine.conftest import ROWS, Recorder, method, run
+from tests.spin_engine.conftest import LAYOUT, ROWS, Recorder, method, run
 
 LORA = {"adapter": "lora", "rank": 4}
 FULL = {"adapter": "full", "rank": None, "learning_rate": 1e-4}
@@ -185,7 +184,7 @@ def spoiled(encoded: Path, folder: Path, rows: list[int]) -> Path:
 
 def test_a_step_that_is_not_finite_changes_nothing(inputs: dict[str, Path], tmp_path: Path) -> None:
     sft = {"type": "sft", "sft": {"hyperparameters": {"steps": 3, "batch_size": 4, "checkpoint_every": 1}}}
-    second = itinerary_for(method().hyperparameters, seed=5, iteration=1, pairs=ROWS).step(1)[0].pair
+    second = itinerary_for(method().hyperparameters, seed=5, iteration=1, layout=LAYOUT).step(1)[0].pair
     encoded = spoiled(inputs["encoded"], tmp_path / "encoded", [second])
     heard = run("train", tmp_path / "out", inputs={"base": inputs["base"], "encoded": encoded}, method=sft)
     steps = [line["step"] for line in heard.lines if line["type"] == "metrics"]
@@ -199,9 +198,10 @@ def test_a_step_that_is_not_finite_changes_nothing(inputs: dict[str, Path], tmp_
 
 
 def test_too_many_such_steps_end_training(inputs: dict[str, Path], tmp_path: Path) -> None:
-    sft = {"type": "sft", "sft": {"hyperparameters": {"steps": 20, "batch_size": 4}}}
+    settings = {"steps": 20, "batch_size": 4, "max_skipped": 3}
+    sft = {"type": "sft", "sft": {"hyperparameters": settings}}
     encoded = spoiled(inputs["encoded"], tmp_path / "encoded", list(range(ROWS)))
-    with pytest.raises(ValueError, match=f"not finite in {MOST_SKIPPED + 1} steps, step 11 the last: lower"):
+    with pytest.raises(ValueError, match="not finite in 4 steps, step 4 the last: lower"):
         run("train", tmp_path / "out", inputs={"base": inputs["base"], "encoded": encoded}, method=sft)
     assert not (tmp_path / "out" / "weights").exists()
 

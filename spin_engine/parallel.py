@@ -1,0 +1,103 @@
+"""Several processes that train one set of weights: who looks at what, and where they meet.
+
+Gradients are averaged by one all-reduce behind the last micro-batch, not inside the backward pass. So nobody
+waits in a collective while another runs out of memory, and the sum is one process's up to rounding.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedType
+from torch import Tensor
+
+from spin_engine.itinerary import Look
+
+PIECE = 2**24
+"""Numbers in one all-reduce: 64 MiB of float32."""
+SHARDING = (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM)
+
+
+class Processes:
+    """The processes of this training, seen from one of them."""
+
+    def __init__(self, accelerator: Accelerator) -> None:
+        """Wrap accelerate's view; ValueError for a strategy that splits the weights."""
+        if accelerator.distributed_type in SHARDING:
+            raise ValueError(
+                f"{accelerator.distributed_type.value} splits the weights between processes; here each holds "
+                "them all: see docs/distributed.md"
+            )
+        self._accelerator = accelerator
+        self.device: torch.device = accelerator.device
+        self.count: int = accelerator.num_processes
+        self.is_main: bool = accelerator.is_main_process
+
+    def prepare(self, denoiser: Any) -> Any:
+        """Return the denoiser as accelerate runs it: on its device, in its precision."""
+        return self._accelerator.prepare_model(denoiser, evaluation_mode=True)
+
+    def check(self, batch_size: int, chunk: int | None) -> None:
+        """Raise ValueError if the batch cannot be shared out evenly.
+
+        Args:
+            batch_size: looks in a step.
+            chunk: looks that are of one bucket; None without buckets.
+        """
+        if batch_size % self.count:
+            raise ValueError(f"batch_size must be a multiple of the {self.count} processes")
+        if chunk is not None and batch_size // chunk % self.count and chunk % self.count:
+            raise ValueError(
+                f"with aspect_buckets and {self.count} processes, micro_batch_size, or the number of "
+                "micro-batches in a batch, must be a multiple of the processes"
+            )
+
+    def share(self, looks: Sequence[Look], chunk: int | None) -> list[Sequence[Look]]:
+        """Return what this process looks at, in groups of one bucket (one group without buckets)."""
+        rank, count = self._accelerator.process_index, self.count
+        if chunk is None:
+            return [looks[rank::count]]
+        chunks = [looks[start : start + chunk] for start in range(0, len(looks), chunk)]
+        if len(chunks) % count == 0:
+            return chunks[rank::count]
+        return [one[rank::count] for one in chunks]
+
+    def gather(self, row: Tensor) -> Tensor:
+        """Return every process's row (K,), together (N, K) on the CPU."""
+        if self.count == 1:
+            return row[None].cpu()
+        return self._accelerator.gather(row[None]).cpu()
+
+    def any(self, *, flag: bool) -> bool:
+        """Return whether the flag is up in any process."""
+        if self.count == 1:
+            return flag
+        return bool(self.gather(torch.tensor([float(flag)], device=self.device)).any())
+
+    def average(self, gradients: Sequence[Tensor]) -> None:
+        """Replace gradients by their mean over the processes, alike in all of them."""
+        if self.count == 1:
+            return
+        for piece in _pieces(gradients):
+            flat = torch.cat([gradient.flatten() for gradient in piece])
+            mean = self._accelerator.reduce(flat, reduction="mean")
+            for gradient, part in zip(piece, mean.split([one.numel() for one in piece]), strict=True):
+                gradient.copy_(part.view_as(gradient))
+
+    def wait(self) -> None:
+        """Wait until every process is here."""
+        self._accelerator.wait_for_everyone()
+
+
+def _pieces(gradients: Sequence[Tensor]) -> list[list[Tensor]]:
+    """Return the gradients in their order, in pieces of about ``PIECE`` numbers."""
+    pieces: list[list[Tensor]] = [[]]
+    held = 0
+    for gradient in gradients:
+        if held and held + gradient.numel() > PIECE:
+            pieces.append([])
+            held = 0
+        pieces[-1].append(gradient)
+        held += gradient.numel()
+    return pieces
