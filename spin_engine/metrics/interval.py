@@ -62,7 +62,7 @@ def centred(value: float, resampled: NDArray[np.float64]) -> Interval:
         value: the statistic of the sample, >= 0.
         resampled: [resamples], the statistic of each resample.
     """
-    return _interval(value, (resampled - resampled.mean() + value).clip(min=0))
+    return interval(value, (resampled - resampled.mean() + value).clip(min=0))
 
 
 def interval_of_mean(values: NDArray[np.float64], captions: Sequence[str], *, seed: int) -> Interval:
@@ -76,10 +76,11 @@ def interval_of_mean(values: NDArray[np.float64], captions: Sequence[str], *, se
     if not len(values):
         raise ValueError("there is nothing to average")
     counts = resampled_counts(captions, seed=seed)
-    return _interval(float(values.mean()), counts @ values / counts.sum(axis=1))
+    return interval(float(values.mean()), counts @ values / counts.sum(axis=1))
 
 
-def _interval(value: float, resampled: NDArray[np.float64]) -> Interval:
+def interval(value: float, resampled: NDArray[np.float64]) -> Interval:
+    """Return the value with the middle 95% of its resamples [R], which is made to hold it."""
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(resampled, [tail, 1 - tail])
     return Interval(value, min(float(low), value), max(float(high), value))

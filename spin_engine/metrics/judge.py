@@ -7,6 +7,7 @@ metrics, so it is never a part of a loss.
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -136,10 +137,10 @@ class Judge(nn.Module):
         )
 
     @torch.no_grad()
-    def look(self, pictures: list[Image.Image]) -> Opinion:
+    def look(self, pictures: Sequence[Image.Image]) -> Opinion:
         """Judge pictures of any size, in batches, without training anything."""
         assert not self.training, "a judge in training mode gives different answers each time"
-        if not pictures:
+        if not len(pictures):
             raise ValueError("the judge was given no pictures")
         parts = [
             self(to_pixels(pictures[start : start + BATCH], self.config.size))
@@ -170,7 +171,7 @@ class Judge(nn.Module):
         return judge.eval()
 
 
-def to_pixels(pictures: list[Image.Image], size: int) -> Tensor:
+def to_pixels(pictures: Sequence[Image.Image], size: int) -> Tensor:
     """Return pictures as float32 [N, 3, size, size] in [-1, 1]; transparency is laid on white."""
     arrays = []
     for picture in pictures:

@@ -2,19 +2,21 @@
 
 import importlib.metadata
 import json
+import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
+from pathlib import Path
 
 from PIL import Image
 
 from spin_engine.data import fit, rows
 from spin_engine.device import accelerator
-from spin_engine.diffusion import derive_seed
 from spin_engine.families.loader import load
-from spin_engine.metrics.evaluate import evaluate
+from spin_engine.gallery import Gallery, Sitting, fill, seed_of
+from spin_engine.metrics.evaluate import Pictures, evaluate
 from spin_engine.previews import write_grid
 from spin_engine.reporter import Progress, Reporter
-from spin_engine.sampler import BATCH, draw
 from spin_engine.stopping import Stop
 from spin_engine.unit_spec import UnitSpec
 
@@ -30,9 +32,9 @@ class Drawn:
     """[N], each caption as often as it was drawn."""
     seeds: list[int]
     """[N], of the noise that each picture started from."""
-    pictures: list[Image.Image]
+    pictures: Sequence[Image.Image]
     """[N]"""
-    real: list[Image.Image]
+    real: Sequence[Image.Image]
     """The data's own picture of each caption, at the same size."""
 
 
@@ -44,18 +46,24 @@ def run(spec: UnitSpec, reporter: Reporter, stop: Stop) -> None:
     ``report.json``: what was drawn and how. Every iteration, of every method, draws the same captions from
     the same seeds, which follow from the job's seed.
     """
+    with tempfile.TemporaryDirectory(prefix="spindle-evaluate-") as folder:
+        _run(spec, Path(folder), reporter, stop)
+
+
+def _run(spec: UnitSpec, folder: Path, reporter: Reporter, stop: Stop) -> None:
     settings = spec.method.hyperparameters
-    shown = _draw(spec, reporter, stop)
+    shown = _draw(spec, folder, reporter, stop)
     judge = spec.inputs["base"] / "spindle" / "judge"
     count = min(settings.eval_samples, len(shown.real))
+    drawn = count * settings.eval_seeds
     found = evaluate(
-        shown.pictures[: count * settings.eval_seeds],
-        shown.captions[: count * settings.eval_seeds],
-        shown.real[:count],
+        Pictures(shown.pictures[:drawn], shown.captions[:drawn], shown.real[:count]),
         judge if judge.is_dir() else None,
         seed=spec.seed,
+        metrics=settings.metrics,
+        device=accelerator().device,
     )
-    values = {name: asdict(interval) for name, interval in found.items()}
+    values = {name: asdict(interval) for name, interval in found.values.items()}
     firsts = slice(0, PREVIEWS * settings.eval_seeds, settings.eval_seeds)
     previews = list(zip(shown.pictures[firsts], shown.captions[firsts], shown.seeds[firsts], strict=True))
     report = {
@@ -66,6 +74,8 @@ def run(spec: UnitSpec, reporter: Reporter, stop: Stop) -> None:
         "steps": settings.eval_steps,
         "guidance": settings.eval_guidance,
         "judge": judge.is_dir(),
+        "metrics": settings.metrics
+        and [choice.model_dump(mode="json", exclude_none=True) for choice in settings.metrics],
         "values": values,
         "samples": [{"prompt": prompt, "seed": seed} for _, prompt, seed in previews],
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
@@ -76,40 +86,33 @@ def run(spec: UnitSpec, reporter: Reporter, stop: Stop) -> None:
     reporter.send({"type": "evaluation", "iteration": spec.iteration, "values": values})
 
 
-def _draw(spec: UnitSpec, reporter: Reporter, stop: Stop) -> Drawn:
+def _draw(spec: UnitSpec, folder: Path, reporter: Reporter, stop: Stop) -> Drawn:
+    """Draw into a folder, so that many large pictures do not fill the memory."""
     settings = spec.method.hyperparameters
     family = load(spec.inputs["base"], spec.inputs.get("weights"), accelerator().device)
     side = settings.resolution or family.resolution
     source = spec.inputs.get("validation", spec.inputs["data"])
     captions: list[str] = []
     seeds: list[int] = []
-    real = []
-    for index, row in enumerate(islice(rows(source), max(settings.eval_samples, PREVIEWS))):
+    most = max(settings.eval_samples, PREVIEWS)
+    real = Gallery(folder / "real", range(most))
+    real.folder.mkdir()
+    for index, row in enumerate(islice(rows(source), most)):
         captions += [row.caption] * settings.eval_seeds
-        seeds += [_seed(spec.seed, index, number) for number in range(settings.eval_seeds)]
-        real.append(fit(row.picture(), side))
-    progress = Progress(reporter, "evaluate", len(captions))
-    pictures: list[Image.Image] = []
-    for start in range(0, len(captions), BATCH):
-        stop.check()
-        part = slice(start, start + BATCH)
-        pictures += draw(
-            family,
-            captions[part],
-            [""] * len(captions[part]),
-            seeds[part],
-            steps=settings.eval_steps,
-            guidance=settings.eval_guidance,
-            height=side,
-            width=side,
-        )
-        progress.advance(len(captions[part]))
-    return Drawn(captions, seeds, pictures, real)
-
-
-def _seed(seed: int, index: int, number: int) -> int:
-    """Return the seed of picture ``number`` of caption ``index``; however many follow, the first stays."""
-    return derive_seed(seed, "evaluate", index, *([number] if number else [])) % 2**31
+        seeds += [seed_of(spec.seed, index, number) for number in range(settings.eval_seeds)]
+        real.put(index, fit(row.picture(), side))
+    pictures = Gallery(folder / "drawn", range(len(captions)))
+    pictures.folder.mkdir()
+    fill(
+        pictures,
+        family,
+        captions,
+        seeds,
+        Sitting(settings.eval_steps, settings.eval_guidance, side),
+        before=stop.check,
+        after=Progress(reporter, "evaluate", len(captions)).advance,
+    )
+    return Drawn(captions, seeds, pictures, real[: len(captions) // settings.eval_seeds])
 
 
 def _show(spec: UnitSpec, previews: list[tuple[Image.Image, str, int]], reporter: Reporter) -> None:

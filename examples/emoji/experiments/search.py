@@ -31,7 +31,7 @@ from spin_engine.config import Method
 from spin_engine.families.family import Family
 from spin_engine.families.loader import load
 from spin_engine.hyperparameters import Config
-from spin_engine.metrics.evaluate import evaluate
+from spin_engine.metrics.evaluate import Pictures, evaluate
 from spin_engine.sampler import draw
 from spin_engine.stages import encode, generate, train
 from spin_engine.stopping import Stop
@@ -241,10 +241,11 @@ class Laboratory:
 
     def _evaluate(self, drawn: list[Any], captions: list[str]) -> dict[str, Any]:
         judge = self.model / "spindle" / "judge"
-        found = evaluate(drawn, captions, self.reference, judge if judge.exists() else None, seed=0)
+        pictures = Pictures(drawn, captions, self.reference)
+        found = evaluate(pictures, judge if judge.exists() else None, seed=0)
         return {
             name: {part: round(value, 4) for part, value in dataclasses.asdict(interval).items()}
-            for name, interval in found.items()
+            for name, interval in found.values.items()
         }
 
     def append(self, line: dict[str, Any]) -> None:

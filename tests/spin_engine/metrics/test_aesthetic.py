@@ -49,5 +49,3 @@ def test_what_is_no_head_is_refused(tmp_path: Path) -> None:
     build_clip(tmp_path / "clip")
     with pytest.raises(ValueError, match=r"it has no layers\.0\.weight"):
         aesthetic(MetricChoice(name="aesthetic", model=str(tmp_path / "clip")), CPU)
-
-

@@ -82,7 +82,10 @@ def test_human_preference_score_is_the_cosine(clip: Path, tmp_path: Path, names:
 
 def test_human_preference_score_refuses_other_weights(clip: Path, tmp_path: Path) -> None:
     build_head(tmp_path / "head")
-    for extra, reason in (({}, "does not hold the weights"), ({"visual.x.y": torch.zeros(1)}, "not a weight")):
+    for extra, reason in (
+        ({}, "does not hold the weights"),
+        ({"visual.x.y": torch.zeros(1)}, "not a weight"),
+    ):
         save_file({"logit_scale": torch.zeros(()), **extra}, tmp_path / "model.safetensors")
         with pytest.raises(ValueError, match=reason):
             human_preference(MetricChoice(name="hpsv2.0", model=str(tmp_path), base=str(clip)), CPU)

@@ -5,7 +5,14 @@ import pytest
 from PIL import Image
 from scipy.linalg import sqrtm
 
-from spin_engine.metrics.distances import colour_histograms, frechet_distance, histogram_distance
+from spin_engine.metrics import distances
+from spin_engine.metrics.distances import (
+    colour_histograms,
+    frechet_distance,
+    histogram_distance,
+    kernel_distance,
+)
+from spin_engine.metrics.interval import resampled_counts
 
 
 def names(count: int) -> list[str]:
@@ -59,6 +66,76 @@ def test_frechet_distance_of_a_caption_drawn_again_is_no_surer() -> None:
 def test_frechet_distance_refuses_a_single_picture() -> None:
     with pytest.raises(ValueError, match="two pictures"):
         frechet_distance(np.zeros((1, 4)), ["a"], np.zeros((9, 4)), seed=0)
+
+
+def test_frechet_distance_of_two_gaussians_has_its_closed_form() -> None:
+    """|m|^2 + sum (s - t)^2 for means m apart and independent spreads s and t."""
+    generator = np.random.default_rng(0)
+    apart, drawn_spread, real_spread = np.array([1.0, 0, 2]), np.array([1.0, 2, 3]), np.array([2.0, 2, 1])
+    drawn = generator.normal(size=(20_000, 3)) * drawn_spread + apart
+    real = generator.normal(size=(20_000, 3)) * real_spread
+    found = frechet_distance(drawn, ["one"] * 20_000, real, seed=0)
+    assert found.value == pytest.approx(5 + (1 + 0 + 4), rel=0.05)
+
+
+def test_frechet_distance_in_chunks_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(0)
+    drawn, real = generator.normal(size=(20, 5)), generator.normal(size=(30, 5))
+    whole = frechet_distance(drawn, names(20), real, seed=0)
+    monkeypatch.setattr(distances, "LARGEST", 300)
+    parts = frechet_distance(drawn, names(20), real, seed=0)
+    assert (parts.value, parts.low, parts.high) == pytest.approx((whole.value, whole.low, whole.high))
+
+
+def test_wide_features_are_resampled_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def counting(captions: list[str], *, seed: int, resamples: int = 500) -> np.ndarray:
+        asked.append(resamples)
+        return resampled_counts(captions, seed=seed, resamples=resamples)
+
+    monkeypatch.setattr(distances, "resampled_counts", counting)
+    generator = np.random.default_rng(0)
+    monkeypatch.setattr(distances, "NARROW", 4)
+    for features in (4, 5):
+        frechet_distance(
+            generator.normal(size=(4, features)), names(4), generator.normal(size=(4, features)), seed=0
+        )
+    assert asked == [500, 50]
+
+
+def test_kernel_distance_is_the_unbiased_estimator() -> None:
+    """Pairs counted one by one, from the definition."""
+    generator = np.random.default_rng(0)
+    drawn, real = generator.normal(size=(5, 3)), generator.normal(size=(7, 3)) + 1
+
+    def kernel(x: np.ndarray, y: np.ndarray) -> float:
+        return float((x @ y / 3 + 1) ** 3)
+
+    expected = sum(kernel(drawn[i], drawn[j]) for i in range(5) for j in range(5) if i != j) / 20
+    expected += sum(kernel(real[i], real[j]) for i in range(7) for j in range(7) if i != j) / 42
+    expected -= 2 * sum(kernel(one, other) for one in drawn for other in real) / 35
+    found = kernel_distance(drawn, names(5), real, seed=0)
+    assert found.value == pytest.approx(expected, rel=1e-9)
+    assert found.low < found.value < found.high
+
+
+def test_kernel_distance_is_zero_on_average_between_equals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distances, "LARGEST", 500)
+    generator = np.random.default_rng(0)
+    found = []
+    for trial in range(200):
+        drawn, real = generator.normal(size=(8, 4)), generator.normal(size=(9, 4))
+        found.append(kernel_distance(drawn, names(8), real, seed=trial))
+    values = np.array([one.value for one in found])
+    assert abs(values.mean()) < 3 * values.std() / np.sqrt(200)
+    assert values.min() < 0
+    assert np.mean([(one.low + one.high) / 2 for one in found]) == pytest.approx(0, abs=values.std())
+
+
+def test_kernel_distance_refuses_a_single_picture() -> None:
+    with pytest.raises(ValueError, match="two pictures"):
+        kernel_distance(np.zeros((1, 4)), ["a"], np.zeros((9, 4)), seed=0)
 
 
 def test_histogram_distance() -> None:

@@ -12,6 +12,7 @@ from spin_engine.config import Method
 from spin_engine.metrics.judge import Judge, JudgeConfig
 from spin_engine.unit_spec import EVALUATE_BASE
 from tests.spin_engine.conftest import method, run
+from tests.spin_engine.metrics.networks import build_clip
 from tests.tiny import build_dataset, picture
 
 SFT = TypeAdapter[Method](Method).validate_python(
@@ -80,6 +81,23 @@ def test_several_seeds_a_caption(pipeline: Path, dataset: Path, tmp_path: Path) 
     assert reports["one"]["samples"] == reports["three"]["samples"] == reports["sft"]["samples"]
     assert reports["three"]["values"] == reports["sft"]["values"] != reports["one"]["values"]
     assert [line["of"] for line in heard["three"].lines if line["type"] == "progress"] == [24, 24]
+
+
+def test_chosen_metrics_are_measured(pipeline: Path, dataset: Path, tmp_path: Path) -> None:
+    build_clip(tmp_path / "clip")
+    metrics = [{"name": "clip_score", "model": str(tmp_path / "clip")}, "histogram_distance"]
+    chosen = method(metrics=metrics, eval_seeds=2)
+    heard = run("evaluate", tmp_path / "out", inputs={"base": pipeline, "data": dataset}, method=chosen)
+    assert list(heard.lines[-1]["values"]) == ["clip_score", "histogram_distance"]
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["metrics"] == [metrics[0], {"name": "histogram_distance"}]
+    assert -100 < report["values"]["clip_score"]["value"] < 100
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "grid.png",
+        "metrics.json",
+        "report.json",
+        "samples",
+    ]
 
 
 def test_the_same_evaluation_draws_the_same_pictures(pipeline: Path, dataset: Path, tmp_path: Path) -> None:
