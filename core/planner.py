@@ -1,6 +1,6 @@
 """What to do next: pure functions from what is known to what should be. No database, no clock."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from core.models.states import UNIT_ENDED, JobState, UnitKind, UnitState
@@ -46,17 +46,15 @@ def shards_of(rows: int, *, shard_rows: int, max_shards: int) -> int:
     return max(1, min(max_shards, -(-rows // shard_rows)))
 
 
-def plan_job(iterations: Sequence[int], *, self_play: bool, shards: int) -> list[PlannedUnit]:
+def plan_job(iterations: Sequence[int], *, generates: Set[int], shards: int) -> list[PlannedUnit]:
     """Return the units of a job in the order in which one worker alone would do them.
 
     ``encode`` -> ``evaluate`` of the base (iteration -1) -> for each iteration ``generate`` x shards ->
-    ``train`` -> ``evaluate``, and ``publish`` after the last ``train``. Iteration 0 of self-play is the
-    supervised start, which has no rivals; the iterations of supervised fine-tuning have none either. An
-    ``evaluate`` is needed by nothing.
+    ``train`` -> ``evaluate``, and ``publish`` after the last ``train``. An ``evaluate`` is needed by nothing.
 
     Args:
         iterations: the iterations in order (``method.hyperparameters.iterations``).
-        self_play: whether iterations from 1 on need rivals.
+        generates: those whose training needs rivals, or what a reference says of them.
         shards: into how many units each iteration's rivals are divided.
     """
     encode = PlannedUnit("encode", UnitKind.encode, 0, ())
@@ -65,7 +63,7 @@ def plan_job(iterations: Sequence[int], *, self_play: bool, shards: int) -> list
     last = iterations[-1]
     for k in iterations:
         rivals = []
-        if self_play and k > 0:
+        if k in generates:
             rivals = [
                 PlannedUnit(f"generate {k}.{shard}", UnitKind.generate, k, before, shard, shards)
                 for shard in range(shards)

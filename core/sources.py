@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from core.methods import hyperparameters_of
 from core.models import Checkpoint, Dataset, Job, Unit, UnitKind, UnitState
 from core.planner import EVALUATE_BASE
 
@@ -90,9 +91,9 @@ def resolve(session: Session, source: str) -> Source:
 def work_for(session: Session, *, unit_id: str) -> Work:
     """Return what a job's unit works with.
 
-    ``weights`` are those of the last iteration before the unit's own (for ``train`` and ``generate``), or
-    of its own (for ``evaluate`` and ``publish``); before the first iteration, what the job started from, if
-    that was a checkpoint.
+    ``weights`` are those of the last iteration before the unit's own (for ``train``), of its opponent (for
+    ``generate``), or of its own (for ``evaluate`` and ``publish``); before the first iteration, what the job
+    started from, if that was a checkpoint. ``reference`` are those of a reference that is neither.
     """
     unit = session.get(Unit, unit_id)
     assert unit is not None, f"there is no unit {unit_id}"
@@ -109,9 +110,7 @@ def work_for(session: Session, *, unit_id: str) -> Work:
     if unit.kind in (UnitKind.generate, UnitKind.train, UnitKind.evaluate):
         inputs["encoded"] = _outputs(siblings, UnitKind.encode)
     if unit.kind is not UnitKind.encode:
-        weights = _weights(session, job, unit, siblings)
-        if weights is not None:
-            inputs["weights"] = weights
+        inputs |= _weights(session, job, unit, siblings)
     if unit.kind is UnitKind.train:
         same = [one for one in siblings if one.iteration == unit.iteration]
         rivals = [one for one in same if one.kind is UnitKind.generate]
@@ -129,14 +128,29 @@ def _outputs(units: list[Unit], kind: UnitKind) -> Source:
     return Source(files=tuple(files))
 
 
-def _weights(session: Session, job: Job, unit: Unit, siblings: list[Unit]) -> Source | None:
-    if unit.iteration > EVALUATE_BASE:
-        of_itself = unit.kind in (UnitKind.evaluate, UnitKind.publish)
-        newest = unit.iteration if of_itself else unit.iteration - 1
-        trained = [one for one in siblings if one.kind is UnitKind.train and one.iteration <= newest]
-        if trained:
-            last = max(trained, key=lambda one: one.iteration)
-            return resolve(session, f"unit:{last.id}/{WEIGHTS}")
+def _weights(session: Session, job: Job, unit: Unit, siblings: list[Unit]) -> dict[str, Source]:
+    """Return ``weights`` and ``reference`` of a unit, as far as it has them."""
+    last = unit.iteration
+    wanted: dict[str, int] = {"weights": last}
+    if unit.kind in (UnitKind.generate, UnitKind.train):
+        asked = hyperparameters_of(job.method)
+        plan, opponent = asked.for_iteration(last), asked.opponent(last, seed=job.seed)
+        wanted = {"weights": opponent if unit.kind is UnitKind.generate else last - 1}
+        asks = plan.reference != "none" and plan.cached == (unit.kind is UnitKind.generate)
+        if asks and plan.judge == "base":
+            wanted["reference"] = EVALUATE_BASE
+        elif asks and opponent != wanted["weights"]:
+            wanted["reference"] = opponent
+    found = {name: _trained(session, job, newest, siblings) for name, newest in wanted.items()}
+    return {name: source for name, source in found.items() if source is not None}
+
+
+def _trained(session: Session, job: Job, newest: int, siblings: list[Unit]) -> Source | None:
+    """Return the weights of an iteration, or of the last before it; before the first, what the job had."""
+    trained = [one for one in siblings if one.kind is UnitKind.train and one.iteration <= newest]
+    if trained:
+        last = max(trained, key=lambda one: one.iteration)
+        return resolve(session, f"unit:{last.id}/{WEIGHTS}")
     return resolve(session, job.weights) if job.weights is not None else None
 
 

@@ -18,6 +18,7 @@ from spin_engine.files import move_folder, write_whole
 from spin_engine.pipelines import folder_of
 from spin_engine.reporter import Reporter
 from spin_engine.stopping import Stop
+from spin_engine.store import is_remote
 from spin_engine.unit import run_unit
 from spin_engine.unit_spec import EVALUATE_BASE, Kind, UnitSpec
 
@@ -30,7 +31,7 @@ class Planned:
 
     kind: Kind
     iteration: int
-    inputs: dict[str, Path]
+    inputs: dict[str, Path | str]
     out: Path
 
 
@@ -84,25 +85,41 @@ def run_job(job: JobConfig, out: Path, reporter: Reporter, stop: Stop) -> Path:
 def planned(job: JobConfig, out: Path) -> Iterator[Planned]:
     """Yield the units of a job in order."""
     base, work = folder_of(job.model), out.resolve() / "work"
-    data = {"data": Path(job.training_data).resolve()}
+    data = {"data": _place(job.training_data)}
     if job.validation_data is not None:
-        data["validation"] = Path(job.validation_data).resolve()
-    encoded = {"base": base, "encoded": work / "encoded"}
-    yield Planned("encode", 0, {"base": base, "data": data["data"]}, work / "encoded")
+        data["validation"] = _place(job.validation_data)
+    elsewhere = {} if job.encoded_data is None else {"encoded": job.encoded_data}
+    encoded: dict[str, Path | str] = {"base": base, "encoded": work / "encoded", **elsewhere}
+    yield Planned("encode", 0, {"base": base, "data": data["data"], **elsewhere}, work / "encoded")
     yield Planned("evaluate", EVALUATE_BASE, {"base": base, **data}, work / "evaluation-base")
-    weights: dict[str, Path] = {}
-    for iteration in job.method.hyperparameters.iterations:
+    asked = job.method.hyperparameters
+    results: dict[int, Path] = {}
+    for iteration in asked.iterations:
         folder = work / f"iteration-{iteration:02d}"
-        rivals = {}
-        if job.method.hyperparameters.for_iteration(iteration).objective == "spin":
-            rivals = {"rivals": folder / "rivals"}
-            yield Planned("generate", iteration, encoded | weights, folder / "rivals")
-        yield Planned("train", iteration, encoded | weights | rivals, folder / "trained")
-        weights = {"weights": folder / "trained" / "weights"}
-        yield Planned("evaluate", iteration, {"base": base, **data, **weights}, folder / "evaluation")
-    yield Planned(
-        "publish", job.method.hyperparameters.iterations[-1], {"base": base, **weights}, work / "published"
-    )
+        plan, opponent = asked.for_iteration(iteration), asked.opponent(iteration, seed=job.seed)
+        inputs = encoded | _named("weights", results.get(iteration - 1))
+        if plan.generates:
+            drawer = _named("weights", results.get(opponent))
+            yield Planned("generate", iteration, encoded | drawer, folder / "rivals")
+            inputs |= {"rivals": folder / "rivals"}
+        if plan.reference != "none" and not plan.cached and plan.judge == "opponent":
+            inputs |= _named("reference", results.get(opponent) if opponent != iteration - 1 else None)
+        yield Planned("train", iteration, inputs, folder / "trained")
+        results[iteration] = folder / "trained" / "weights"
+        own = {"base": base, "weights": results[iteration]}
+        yield Planned("evaluate", iteration, own | data, folder / "evaluation")
+    last = asked.iterations[-1]
+    yield Planned("publish", last, {"base": base, "weights": results[last]}, work / "published")
+
+
+def _place(source: str) -> Path | str:
+    """Return a URI as it is, and a path in full."""
+    return source if is_remote(source) else Path(source).resolve()
+
+
+def _named(name: str, folder: Path | None) -> dict[str, Path]:
+    """Return an input that there may be."""
+    return {} if folder is None else {name: folder}
 
 
 def _run(job: JobConfig, unit: Planned, reporter: Reporter, stop: Stop) -> None:
@@ -114,7 +131,8 @@ def _run(job: JobConfig, unit: Planned, reporter: Reporter, stop: Stop) -> None:
         method=job.method,
         seed=job.seed,
         iteration=unit.iteration,
-        inputs=unit.inputs,
+        inputs={name: place for name, place in unit.inputs.items() if isinstance(place, Path)},
+        sources={name: place for name, place in unit.inputs.items() if isinstance(place, str)},
         out=partial,
         resume=checkpoint.newest(checkpoints) if unit.kind == "train" else None,
     )

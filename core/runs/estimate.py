@@ -3,14 +3,12 @@
 from collections.abc import Sequence
 
 from core.models import UNIT_ENDED, Unit, UnitKind, UnitState
-from spin_engine.config import SftHyperparameters, SpinHyperparameters
+from spin_engine.hyperparameters import Hyperparameters
 
 FREE = frozenset({UnitKind.publish})  # copies files: seconds
 
 
-def seconds_left(
-    units: Sequence[Unit], hyperparameters: SpinHyperparameters | SftHyperparameters
-) -> float | None:
+def seconds_left(units: Sequence[Unit], hyperparameters: Hyperparameters) -> float | None:
     """Return the seconds of work left for one worker; None while a kind of unit was never seen at work.
 
     A unit takes as long for each of its steps (optimiser steps for ``train``, else one) as those of its
@@ -47,5 +45,5 @@ def _seconds(unit: Unit) -> float | None:
     return None
 
 
-def _steps(unit: Unit, hyperparameters: SpinHyperparameters | SftHyperparameters) -> int:
+def _steps(unit: Unit, hyperparameters: Hyperparameters) -> int:
     return hyperparameters.for_iteration(unit.iteration).steps if unit.kind is UnitKind.train else 1

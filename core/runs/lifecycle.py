@@ -164,9 +164,10 @@ def plan(session: Session, job: Job, *, rows: int) -> None:
     config = JobConfig.model_validate(
         {"model": job.model_id, "training_data": job.dataset_id, "method": job.method, "seed": job.seed}
     )
+    asked = config.method.hyperparameters
     planned = plan_job(
-        config.method.hyperparameters.iterations,
-        self_play=config.method.type == "spin",
+        asked.iterations,
+        generates=frozenset(k for k in asked.iterations if asked.for_iteration(k).generates),
         shards=shards_of(rows, shard_rows=settings.shard_rows, max_shards=settings.max_shards),
     )
     ids = {unit.name: new_id("unit-") for unit in planned}

@@ -11,10 +11,11 @@ from sqlalchemy.orm import Session
 
 from core.clock import utcnow
 from core.errors import NotFound
+from core.methods import hyperparameters_of
 from core.models import JOB_ENDED, Checkpoint, Event, Job, JobState, Metric, Sample, Unit, UnitKind
 from core.paging import Page, page
 from core.runs.estimate import seconds_left
-from core.runs.jobs import METHOD, get_job
+from core.runs.jobs import get_job
 from core.runs.records import EVALUATION_STEP
 
 EVAL = "eval/"
@@ -76,7 +77,7 @@ def _iteration(job: Job, evaluate: Unit, evaluation: dict[str, float] | None) ->
         "evaluation": evaluation,
     }
     if evaluate.iteration >= 0:
-        plan = METHOD.validate_python(job.method).hyperparameters.for_iteration(evaluate.iteration)
+        plan = hyperparameters_of(job.method).for_iteration(evaluate.iteration)
         told |= {"objective": plan.objective, "steps": plan.steps}
     return told
 
@@ -100,7 +101,7 @@ def _attempt(unit: Unit) -> dict[str, Any]:
 def _estimate(job: Job, units: list[Unit], now: datetime) -> dict[str, Any] | None:
     if job.state in JOB_ENDED or job.state is JobState.paused:
         return None
-    left = seconds_left(units, METHOD.validate_python(job.method).hyperparameters)
+    left = seconds_left(units, hyperparameters_of(job.method))
     if left is None:
         return None
     return {"seconds_left": round(left, 1), "finish": int((now + timedelta(seconds=left)).timestamp())}

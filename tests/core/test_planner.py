@@ -19,8 +19,8 @@ def views(plan: list[PlannedUnit], **states: UnitState) -> list[UnitView]:
     ]
 
 
-SPIN = plan_job((0, 1, 2), self_play=True, shards=2)
-SFT = plan_job((1,), self_play=False, shards=2)
+SPIN = plan_job((0, 1, 2), generates={1, 2}, shards=2)
+SFT = plan_job((1,), generates=set(), shards=2)
 
 
 def test_plan_of_self_play_with_a_supervised_start() -> None:
@@ -52,7 +52,7 @@ def test_plan_of_supervised_fine_tuning_has_no_rivals() -> None:
 
 
 def test_the_first_rivals_are_those_of_the_base() -> None:
-    plan = plan_job((1,), self_play=True, shards=1)
+    plan = plan_job((1,), generates={1}, shards=1)
     assert [(unit.name, unit.needs) for unit in plan][2:4] == [
         ("generate 1.0", ("encode",)),
         ("train 1", ("encode", "generate 1.0")),
