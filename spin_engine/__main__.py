@@ -1,4 +1,4 @@
-"""``python -m spin_engine``: a whole job, one work unit, or the warm drawing process."""
+"""``python -m spin_engine``: a whole job, an evaluation, one work unit, or the warm drawing process."""
 
 import argparse
 import json
@@ -7,8 +7,9 @@ import signal
 import sys
 import traceback
 from pathlib import Path
-from typing import TextIO
+from typing import Literal, TextIO
 
+from spin_engine.config import JobConfig
 from spin_engine.reporter import ErrorsOnly, JsonLines, Reporter, Terminal
 from spin_engine.runtime import prepare_environment
 from spin_engine.stopping import Stop, Stopped
@@ -16,6 +17,8 @@ from spin_engine.unit_spec import TEMPORARY_FAILURE, UnitSpec
 
 EPILOG = """\
 python -m spin_engine CONFIG.yaml --out DIR    a whole job; the same command again goes on where it stopped
+python -m spin_engine evaluate CONFIG.yaml --out DIR
+                                               draw prompts with a model, and an opponent, and measure them
 python -m spin_engine unit SPEC.json           one work unit; JSON lines on stdout
 python -m spin_engine serve                    draw pictures: a JSON request a line in, a JSON answer a line
 out
@@ -34,6 +37,15 @@ def main(arguments: list[str] | None = None) -> int:
         return _unit(parser.parse_args(given[1:]).spec)
     if given[:1] == ["serve"]:
         return _serve()
+    if given[:1] == ["evaluate"]:
+        parser = argparse.ArgumentParser(
+            "python -m spin_engine evaluate",
+            description="Draw prompts with a model, and measure the pictures.",
+        )
+        parser.add_argument("config", type=Path, help="the evaluation, as YAML (see configs/paper/)")
+        parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of its own")
+        parsed = parser.parse_args(given[1:])
+        return _for_a_person("evaluate", parsed.config, parsed.out)
     parser = argparse.ArgumentParser(
         "python -m spin_engine",
         description="Fine-tune a text-to-image model by self-play (SPIN-Diffusion) or supervision.",
@@ -45,23 +57,29 @@ def main(arguments: list[str] | None = None) -> int:
         "--out", type=Path, required=True, metavar="DIR", help="folder of the job and its model"
     )
     parsed = parser.parse_args(given)
-    return _job(parsed.config, parsed.out)
+    return _for_a_person("job", parsed.config, parsed.out)
 
 
-def _job(path: Path, out: Path) -> int:
-    """Run a whole job for a person: a progress bar, and sentences on stderr."""
+def _for_a_person(what: Literal["job", "evaluate"], path: Path, out: Path) -> int:
+    """Run a whole job or an evaluation with a progress bar and sentences on stderr; its result on stdout."""
     stop = Stop()
     stop.listen(signal.SIGTERM, signal.SIGINT)
     prepare_environment()
-    from spin_engine.job import read_job, run_job  # noqa: PLC0415  # imports torch, after its settings
+    from spin_engine.evaluation import read_evaluation, run_evaluation  # noqa: PLC0415  # imports torch
+    from spin_engine.job import read_job, run_job  # noqa: PLC0415  # likewise, after its settings
     from spin_engine.unit import EXIT_CODES, reason_of  # noqa: PLC0415
 
     terminal = None
     try:
-        job = read_job(path)
+        asked = read_evaluation(path) if what == "evaluate" else read_job(path)
         out.mkdir(parents=True, exist_ok=True)
         terminal = Terminal(out)
-        model = run_job(job, out, terminal, stop)
+        first = os.environ.get("RANK", "0") == "0"
+        reporter: Reporter = terminal if first else ErrorsOnly(terminal)
+        if isinstance(asked, JobConfig):
+            result = run_job(asked, out, reporter, stop)
+        else:
+            result = run_evaluation(asked, out, reporter, stop)
     except Stopped:
         print("stopped; the same command goes on from here", file=sys.stderr)
         return TEMPORARY_FAILURE
@@ -74,7 +92,8 @@ def _job(path: Path, out: Path) -> int:
     finally:
         if terminal is not None:
             terminal.close()
-    print(model)
+    if first:
+        print(result)
     return 0
 
 
