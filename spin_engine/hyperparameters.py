@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from spin_engine.metrics.choice import MetricChoice, distinct
+from spin_engine.watch import Limits
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,6 +54,8 @@ class IterationPlan:
     """Distinct draws of timestep and noise a pair; None: a fresh one each visit."""
     safeguard: float | None = None
     """mu of the safeguard; None: off."""
+    limits: Limits = Limits()
+    """When to warn, and when to end early."""
 
     @property
     def generates(self) -> bool:
@@ -195,6 +198,11 @@ class ComparedHyperparameters(Hyperparameters):
         ge=1,
         description="End an iteration after so many steps without a new highest average margin; null: off.",
     )
+
+    @property
+    def limits(self) -> Limits:
+        """When to warn, and when to end an iteration early."""
+        return Limits(self.winner_drift_limit, self.stop_at_accuracy, self.saturation)
 
 
 class ReferencedHyperparameters(ComparedHyperparameters):

@@ -38,7 +38,7 @@ def test_sd15_has_the_papers_settings() -> None:
     found = config.load(ROOT / "configs" / "sd15_spin.yaml").method.hyperparameters
     assert isinstance(found, SpinHyperparameters)
     plans = [found.for_iteration(k) for k in found.iterations]
-    assert [(plan.steps, plan.learning_rate, plan.beta) for plan in plans] == [
+    assert [(plan.steps, plan.learning_rate, plan.constants["beta"]) for plan in plans] == [
         (50, 2e-5, 2000.0),
         (500, 2e-5, 5000.0),
         (200, 5e-8, 5000.0),

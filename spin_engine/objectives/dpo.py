@@ -63,6 +63,7 @@ class DpoHyperparameters(ReferencedHyperparameters):
             cached=self.reference == "cached",
             draws=self.draws,
             safeguard=self.safeguard,
+            limits=self.limits,
         )
 
 

@@ -67,6 +67,7 @@ class DroHyperparameters(RoundsHyperparameters):
             sampler_steps=self.rival_steps,
             draws=self.draws,
             safeguard=self.safeguard,
+            limits=self.limits,
         )
 
 

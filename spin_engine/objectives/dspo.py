@@ -67,6 +67,7 @@ class DspoHyperparameters(ReferencedHyperparameters):
             cached=self.reference == "cached",
             draws=self.draws,
             safeguard=self.safeguard,
+            limits=self.limits,
         )
 
 

@@ -58,6 +58,7 @@ class KtoHyperparameters(ReferencedHyperparameters):
             reference="errors",
             cached=self.reference == "cached",
             draws=self.draws,
+            limits=self.limits,
         )
 
 

@@ -58,6 +58,7 @@ class MapoHyperparameters(ComparedHyperparameters):
             {"beta": self.beta, "k": self.k, "timesteps": TIMESTEPS},
             rivals="given",
             safeguard=self.safeguard,
+            limits=self.limits,
         )
 
 

@@ -79,6 +79,7 @@ class SeppoHyperparameters(RoundsHyperparameters):
             cached=self.reference == "cached",
             draws=self.draws,
             safeguard=self.safeguard,
+            limits=self.limits,
         )
 
 

@@ -120,6 +120,7 @@ class SpinHyperparameters(RoundsHyperparameters):
             sampler_steps=self.rival_steps if self.states == "sampler" else None,
             draws=self.draws,
             safeguard=self.safeguard,
+            limits=self.limits,
         )
 
 
