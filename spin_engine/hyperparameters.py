@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from spin_engine.metrics.choice import MetricChoice, distinct
-from spin_engine.watch import Limits
+from spin_engine.watch import NO_LIMITS, Limits
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,7 +54,7 @@ class IterationPlan:
     """Distinct draws of timestep and noise a pair; None: a fresh one each visit."""
     safeguard: float | None = None
     """mu of the safeguard; None: off."""
-    limits: Limits = Limits()
+    limits: Limits = NO_LIMITS
     """When to warn, and when to end early."""
 
     @property

@@ -27,6 +27,9 @@ class Limits:
     """Steps without a new highest average margin after which it is."""
 
 
+NO_LIMITS = Limits()
+
+
 @dataclass(frozen=True)
 class Watch:
     """What has been seen so far: exponential averages that start at the first value, and what was said."""
