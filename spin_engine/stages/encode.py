@@ -5,14 +5,17 @@ from spin_engine.data import rows
 from spin_engine.device import accelerator
 from spin_engine.families.loader import load
 from spin_engine.reporter import Progress, Reporter
+from spin_engine.rivals import require_losers
 from spin_engine.stopping import Stop
 from spin_engine.unit_spec import UnitSpec
 
 
 def run(spec: UnitSpec, reporter: Reporter, stop: Stop) -> None:
     """Read ``base`` and ``data``; write the format of ``latents`` into ``out``, or to the URI ``encoded``."""
-    family = load(spec.inputs["base"], None, accelerator().device)
     data, settings = spec.place("data"), spec.method.hyperparameters
+    plan = settings.for_iteration(settings.iterations[-1])
+    require_losers(plan, has_losers=next(rows(data)).read_loser is not None)
+    family = load(spec.inputs["base"], None, accelerator().device)
     progress = Progress(reporter, "encode", sum(1 for _ in rows(data)))
     latents.encode(
         family,

@@ -4,7 +4,7 @@ import shutil
 
 from core import workers
 from core.db import transaction
-from spin_engine.config import SftHyperparameters, SpinHyperparameters
+from spin_engine.config import HYPERPARAMETERS
 from tests.api.platform import Running
 
 
@@ -46,8 +46,9 @@ def test_the_reference_needs_no_network_and_names_every_address(platform: Runnin
     schema = platform.client.get("/openapi.json").json()
     for path in schema["paths"]:
         assert path in page.text
-    for name in [*SpinHyperparameters.model_fields, *SftHyperparameters.model_fields]:
-        assert name in page.text
+    for kind, fields in HYPERPARAMETERS.items():
+        for name in [kind, *fields.model_fields]:
+            assert name in page.text
     assert platform.client.get("/").url.path == "/docs"
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from core.db import transaction
 from core.runs import claims, units
+from spin_engine.config import HYPERPARAMETERS, METHODS
 from tests.api.platform import Running
 
 JOBS = "/v1/fine_tuning/jobs"
@@ -131,13 +132,20 @@ def test_a_job_that_runs_is_asked_to_stop(platform: Running) -> None:
     assert platform.client.get(address).json()["status"] == "cancelled"
 
 
+@pytest.mark.parametrize("kind", METHODS)
+def test_every_method_is_taken_and_told_whole(platform: Running, kind: str) -> None:
+    job = platform.job(method={"type": kind})
+    assert job["method"]["type"] == kind
+    assert set(job["method"][kind]["hyperparameters"]) == set(HYPERPARAMETERS[kind].model_fields)
+
+
 @pytest.mark.parametrize(
     ("change", "status", "param", "words"),
     [
         ({"model": "nothing"}, 404, "model", "tiny"),
         ({"training_file": "ds-nothing"}, 404, "training_file", "ds-nothing"),
         ({"validation_file": "file-nothing"}, 404, "validation_file", "file-nothing"),
-        ({"method": {"type": "dpo"}}, 422, "method.type", "spin, sft"),
+        ({"method": {"type": "ppo"}}, 422, "method.type", "spin, sft, dpo"),
         ({"method": {}}, 422, "method.type", "spin, sft"),
         ({"method": "spin"}, 422, "method", "dictionary"),
         (

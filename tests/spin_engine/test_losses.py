@@ -9,8 +9,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from spin_engine.config import METHODS
+from spin_engine.config import METHODS, JobConfig
+from spin_engine.families.loader import load
+from spin_engine.job import run_job
 from spin_engine.objectives.seppo import SeppoHyperparameters
+from spin_engine.stopping import Stop
 from tests.spin_engine.conftest import ROWS, SPIN, Recorder, run
 from tests.tiny import build_dataset, picture
 
@@ -33,16 +36,23 @@ def body(kind: str, **changes: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def pairs(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return encoded data whose every picture has a worse one: another row's."""
-    data, out = tmp_path_factory.mktemp("pairs"), tmp_path_factory.mktemp("encoded-pairs")
+def paired(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return data whose every picture has a worse one: another row's."""
+    data = tmp_path_factory.mktemp("pairs")
     build_dataset(data, ROWS)
     lines = []
     for index, line in enumerate((data / "metadata.jsonl").read_text().splitlines()):
         picture(index + 5)[1].save(data / f"worse-{index:05d}.png")
         lines.append(json.dumps(json.loads(line) | {"loser_file_name": f"worse-{index:05d}.png"}))
     (data / "metadata.jsonl").write_text("\n".join(lines) + "\n")
-    run("encode", out, inputs={"base": pipeline, "data": data})
+    return data
+
+
+@pytest.fixture(scope="session")
+def pairs(pipeline: Path, paired: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the same, encoded."""
+    out = tmp_path_factory.mktemp("encoded-pairs")
+    run("encode", out, inputs={"base": pipeline, "data": paired})
     return out
 
 
@@ -117,12 +127,13 @@ def test_min_snr_weighs_timesteps(pipeline: Path, encoded: Path, tmp_path: Path)
 
 @pytest.mark.parametrize("kind", ["dpo", "mapo", "dspo", "kto"])
 def test_data_without_losers_is_refused_with_what_to_add(
-    kind: str, pipeline: Path, encoded: Path, tmp_path: Path
+    kind: str, pipeline: Path, dataset: Path, encoded: Path, tmp_path: Path
 ) -> None:
-    units = ("generate", "train") if kind in ("dpo", "kto") else ("train",)
+    units = ("encode", "generate", "train") if kind in ("dpo", "kto") else ("encode", "train")
     for unit in units:
+        data = {"data": dataset} if unit == "encode" else {"encoded": encoded}
         with pytest.raises(ValueError, match=f'{kind} learns from pairs .* add "loser_file_name"'):
-            run(unit, tmp_path / unit, inputs={"base": pipeline, "encoded": encoded}, method=body(kind))
+            run(unit, tmp_path / unit, inputs={"base": pipeline, **data}, method=body(kind))
         assert list((tmp_path / unit).iterdir()) == []
 
 
@@ -170,6 +181,29 @@ def test_a_sampler_passes_where_training_looks(pipeline: Path, pairs: Path, tmp_
     assert found["reference"][used][:, 1].unique().tolist() == [0.0]
     assert torch.equal(~found["states"].isnan().any(dim=(2, 3, 4)), used)
     assert torch.equal(~found["targets"].isnan().any(dim=(2, 3, 4)), used)
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "generated"),
+    [
+        ("dpo", {}, [1]),
+        ("mapo", {}, []),
+        ("seppo", {"reference": "online", "earlier": 3, "steps": 1, "n_iterations": 4}, [1, 2, 3, 4]),
+        ("dro", {"steps": 1, "n_iterations": 2}, [1, 2]),
+    ],
+)
+def test_a_whole_job_ends_in_a_model(
+    kind: str, changes: dict[str, Any], generated: list[int], pipeline: Path, paired: Path, tmp_path: Path
+) -> None:
+    asked = {"model": str(pipeline), "training_data": str(paired), "seed": 3}
+    job = JobConfig.model_validate(asked | {"method": body(kind, **changes)})
+    heard = Recorder()
+    model = run_job(job, tmp_path, heard, Stop())
+    assert load(model).denoiser is not None
+    made = sorted(int(path.parent.name[-2:]) for path in tmp_path.glob("work/iteration-*/rivals"))
+    assert made == generated
+    trained = [line["iteration"] for line in heard.lines if line["type"] == "metrics"]
+    assert set(trained) == set(job.method.hyperparameters.iterations)
 
 
 def test_every_method_is_tried_here() -> None:

@@ -78,10 +78,16 @@ def ingested(rows: int = 100) -> dict[str, Any]:
 
 
 def make_job(
-    database: Database, dataset_id: str, *, hyperparameters: dict[str, Any] | None = None, **values: Any
+    database: Database,
+    dataset_id: str,
+    *,
+    kind: str = "spin",
+    hyperparameters: dict[str, Any] | None = None,
+    **values: Any,
 ) -> str:
-    """Make a self-play job of two small iterations; return its id."""
-    method = {"type": "spin", "spin": {"hyperparameters": TINY | (hyperparameters or {})}}
+    """Make a job, of self-play in two small iterations if nothing else is asked for; return its id."""
+    tiny = TINY if kind == "spin" else {}
+    method = {"type": kind, kind: {"hyperparameters": tiny | (hyperparameters or {})}}
     with transaction(database) as session:
         return jobs.create_job(
             session,

@@ -16,6 +16,7 @@ from core.queue import RUN_UNIT
 from core.runs import claims, control, reaping, records, units
 from core.runs.claims import Claim, Wish
 from core.sources import work_for
+from spin_engine.objectives.seppo import SeppoHyperparameters
 from tests.core.runs.making import (
     FILES,
     LEASE,
@@ -249,6 +250,52 @@ def test_inputs_follow_the_plan(database: Database) -> None:
         ("evaluate", 2): 2,
     }
     assert job_of(database, job_id).state is JobState.succeeded
+
+
+def inputs_of(
+    database: Database, dataset: str, kind: str, **hyperparameters: Any
+) -> dict[tuple[str, int], dict[str, int]]:
+    """Return, of each unit that generates or trains, whose weights are which of its inputs."""
+    job_id = make_job(database, dataset, kind=kind, hyperparameters=hyperparameters)
+    found: dict[tuple[str, int], dict[str, int]] = {}
+    while not nothing_left(database, job_id):
+        claim = claim_next(database)
+        with transaction(database) as session:
+            inputs = work_for(session, unit_id=claim.unit_id).inputs
+        if claim.kind in (UnitKind.generate, UnitKind.train):
+            asked = {name: inputs[name] for name in ("weights", "reference") if name in inputs}
+            found[claim.kind.value, claim.iteration] = {
+                name: int(source.files[0].key) for name, source in asked.items()
+            }
+        files = [dict(FILES[0], key=str(claim.iteration)), FILES[1]]
+        with transaction(database) as session:
+            units.succeed_unit(session, claim, output={"files": files})
+    return found
+
+
+def test_an_opponent_drawn_by_lot_draws_and_judges(database: Database) -> None:
+    settings = SeppoHyperparameters(n_iterations=5, earlier=4)
+    drawn = {k: settings.opponent(k, seed=7) for k in settings.iterations}
+    assert any(0 < opponent < k - 1 for k, opponent in drawn.items())
+    dataset = ready_dataset(database)
+    cached = inputs_of(database, dataset, "seppo", n_iterations=5, earlier=4)
+    online = inputs_of(database, dataset, "seppo", n_iterations=5, earlier=4, reference="online")
+    for k, opponent in drawn.items():
+        own = {"weights": k - 1} if k > 1 else {}
+        drawer = {"weights": opponent} if opponent else {}
+        assert cached["generate", k] == online["generate", k] == drawer
+        assert cached["train", k] == own
+        other = {"reference": opponent} if opponent and opponent != k - 1 else {}
+        assert online["train", k] == own | other
+
+
+def test_pairs_are_judged_beforehand_or_in_training(database: Database) -> None:
+    dataset = ready_dataset(database)
+    assert inputs_of(database, dataset, "dpo") == {("generate", 1): {}, ("train", 1): {}}
+    assert inputs_of(database, dataset, "dpo", reference="online") == {("train", 1): {}}
+    assert inputs_of(database, dataset, "mapo") == {("train", 1): {}}
+    rounds = inputs_of(database, dataset, "dro", n_iterations=2)
+    assert rounds["generate", 2] == rounds["train", 2] == {"weights": 1}
 
 
 def nothing_left(database: Database, job_id: str) -> bool:
