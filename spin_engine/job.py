@@ -66,7 +66,7 @@ def run_job(job: JobConfig, out: Path, reporter: Reporter, stop: Stop) -> Path:
         ValueError: the user's mistake; ``out`` holding another job is one.
     """
     out.mkdir(parents=True, exist_ok=True)
-    _claim(job, out)
+    claim(job, out)
     model = out / "model"
     if model.exists():
         return model
@@ -142,7 +142,7 @@ def _run(job: JobConfig, unit: Planned, reporter: Reporter, stop: Stop) -> None:
         shutil.rmtree(checkpoints)
 
 
-def _claim(job: JobConfig, out: Path) -> None:
+def claim(job: JobConfig, out: Path) -> None:
     """Note the job in its folder; ValueError if the folder is another job's."""
     path = out / "job.json"
     text = job.model_dump_json(indent=2) + "\n"
