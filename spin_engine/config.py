@@ -43,8 +43,13 @@ class JobConfig(Config):
     """One fine-tuning job: the file that ``python -m spin_engine`` runs."""
 
     model: str = Field(min_length=1, description="Folder or hub id of a diffusers pipeline.")
-    training_data: str = Field(min_length=1, description="Folder or zip of pictures with captions.")
+    training_data: str = Field(min_length=1, description="Folder, zip or URI of pictures with captions.")
     validation_data: str | None = Field(None, description="The same, held out: measured, never trained on.")
+    encoded_data: str | None = Field(
+        None,
+        pattern="://",
+        description="URI of the encoded data, for more than the disk holds; null: the job's own folder.",
+    )
     method: Method
     seed: int = Field(0, ge=0, lt=2**31, description="Decides every random number of the job.")
 

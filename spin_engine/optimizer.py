@@ -100,7 +100,7 @@ class Optimizer:
         return norm
 
     def save(self, path: Path) -> None:
-        """Write the moments."""
+        """Write the moments; a parameter that no loss depends on, as SD3's last block has, has none."""
         state = self._adam.state
         tensors = {
             f"{name}.{moment}": torch.as_tensor(kept).detach().clone().contiguous()
@@ -115,7 +115,7 @@ class Optimizer:
         for key, tensor in load_file(path).items():
             name, _, moment = key.rpartition(".")
             states.setdefault(name, {})[moment] = tensor.clone()
-        if states and set(states) != set(self.parameters):
+        if not set(states) <= set(self.parameters):
             raise ValueError(f"{path} belongs to a model with other trainable weights")
         for name, state in states.items():
             value = self.parameters[name]

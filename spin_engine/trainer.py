@@ -16,13 +16,14 @@ import math
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from spin_engine import checkpoint, weights
+from spin_engine import checkpoint, watch, weights
 from spin_engine.device import is_out_of_memory
 from spin_engine.diffusion import derive_seed
 from spin_engine.ema import RunningMean
@@ -36,6 +37,7 @@ from spin_engine.parallel import Processes
 from spin_engine.policy import swapped, trained
 from spin_engine.reporter import Progress, Reporter, checkpoint_line, message_line, metrics_line
 from spin_engine.stopping import Stop, Stopped
+from spin_engine.watch import Watch
 
 PARAMETERS = "parameters.safetensors"
 
@@ -61,6 +63,8 @@ class State:
     """Captions in one forward pass, halved when memory ran out."""
     loss_scale: LossScale | None
     """For float16."""
+    watch: Watch
+    """What drift and margin have been."""
 
 
 class Trainer:
@@ -97,7 +101,7 @@ class Trainer:
         self._done = 0
         scale = LossScale() if accelerator.mixed_precision == "fp16" else None
         whole = settings.batch_size // self._processes.count
-        self._state = State(0, min(settings.micro_batch_size or whole, whole), scale)
+        self._state = State(0, min(settings.micro_batch_size or whole, whole), scale, Watch())
 
     def resume(self, folder: Path) -> None:
         """Take up the state of a checkpoint; the family must have been loaded with its weights."""
@@ -113,11 +117,14 @@ class Trainer:
                 self._optimizer.parameters[name].data.copy_(tensor)
         raw = json.loads((folder / "trainer.json").read_text())
         scale = raw["loss_scale"]
-        self._state = State(raw["skipped"], raw["micro_batch_size"], scale and LossScale(**scale))
+        scale = None if scale is None else LossScale(**scale)
+        self._state = State(raw["skipped"], raw["micro_batch_size"], scale, Watch(**raw["watch"]))
 
     def save_weights(self, folder: Path) -> None:
         """Write the weights as they are now: their running mean, if there is one."""
-        about = {"iteration": self._itinerary.iteration, "objective": self._plan.objective}
+        about: dict[str, Any] = {"iteration": self._itinerary.iteration, "objective": self._plan.objective}
+        if self._state.watch.over is not None:
+            about["stopped_early"] = {"step": self._done, "why": self._state.watch.over}
         own = self._optimizer.parameters
         with torch.no_grad(), nullcontext() if self._mean is None else swapped(own, self._mean.values):
             weights.save(
@@ -125,7 +132,7 @@ class Trainer:
             )
 
     def train(self, checkpoints: Path, reporter: Reporter, stop: Stop, *, keep: int | None) -> None:
-        """Train to the last step, with a checkpoint there.
+        """Train to the last step, or to where the plan's limits end it (``watch``), with a checkpoint there.
 
         Args:
             checkpoints: folder of checkpoints.
@@ -140,13 +147,17 @@ class Trainer:
         steps = self._plan.steps
         progress = Progress(reporter, "train", steps, done=self._done)
         self._unwrapped.train()
-        while self._done < steps:
+        while self._done < steps and self._state.watch.over is None:
+            before = self._state.watch
             reading = self._step(self._done, reporter, stop)
             self._done += 1
+            self._state = replace(self._state, watch=watch.after(before, reading.values, self._plan.limits))
             if self._processes.is_main:
                 self._report(reading, reporter)
                 progress.advance()
-            last = self._done == steps
+                for text in watch.told(before, self._state.watch):
+                    reporter.send(message_line(text, "warn"))
+            last = self._done == steps or self._state.watch.over is not None
             if last or reading.stop or self._done % self._settings.checkpoint_every == 0:
                 self._checkpoint(checkpoints, reporter, keep)
             if reading.stop and not last:

@@ -1,0 +1,174 @@
+"""kill -9 at twenty random moments, over families and objectives: the weights are those of a quiet run.
+
+To the bit. The killed are processes of their own that run ``python -m spin_engine unit``, forked from one
+that has imported torch and done nothing else. A moment is a number of steps the unit told of and some
+milliseconds after, so that it falls into steps and into the writing of checkpoints alike.
+"""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter
+
+from spin_engine import checkpoint
+from spin_engine.config import Method
+from spin_engine.unit_spec import UnitSpec
+from tests.spin_engine.test_trainer import same_bits
+from tests.tiny import build_dataset
+from tests.tiny_families import SIDE, build
+
+STEPS = 8
+COMMON = {
+    "batch_size": 2, "micro_batch_size": 1, "resolution": SIDE, "warmup": 0.5, "checkpoint_every": 2,
+    "learning_rate": 1e-3, "steps": STEPS, "prompt_dropout": 0.2,
+}  # fmt: skip
+ROUNDS = {"n_iterations": 1, "rival_steps": 2}
+LORA, FULL = {"adapter": "lora", "rank": 2}, {"adapter": "full"}
+CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "sd-spin": ("sd-epsilon", "spin", LORA | ROUNDS),
+    "sd-spin-online-mean": ("sd-v", "spin", FULL | ROUNDS | {"reference": "online", "ema_decay": 0.9}),
+    "sd-sft": ("sd-epsilon", "sft", FULL | {"gradient_checkpointing": True}),
+    "sd-dpo": ("sd-epsilon", "dpo", LORA | {"ema_decay": 0.99}),
+    "sd-mapo": ("sd-epsilon", "mapo", LORA),
+    "sd-kto": ("sd-epsilon", "kto", LORA),
+    "sdxl-dpo": ("sdxl", "dpo", LORA),
+    "sd3-spin": ("sd3", "spin", LORA | ROUNDS),
+    "flux-sft": ("flux-dev", "sft", FULL),
+    "flux-dro": ("flux-dev", "dro", LORA | ROUNDS),
+}
+"""Name -> family (``tests.tiny_families``), method, settings: add a line for a new family or method."""
+KILLS = 2
+"""A case: 20 in all."""
+
+
+class Server:
+    """The process that forks units."""
+
+    def __init__(self) -> None:
+        """Start it."""
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.spin_engine.fork_server"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )
+
+    def run(self, spec: UnitSpec, kill: Callable[[Path], None] | None = None) -> int:
+        """Run a unit and return its exit code; ``kill`` waits for the moment to kill it, if at all."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        spec.out.parent.mkdir(parents=True, exist_ok=True)
+        written, told = spec.out.parent / "spec.json", spec.out.parent / "lines"
+        written.write_text(spec.model_dump_json())
+        told.unlink(missing_ok=True)
+        self._process.stdin.write(f"{written}\t{told}\n")
+        self._process.stdin.flush()
+        child = int(self._process.stdout.readline())
+        if kill is not None:
+            kill(told)
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+        return int(self._process.stdout.readline())
+
+    def close(self) -> None:
+        """End it."""
+        self._process.communicate(timeout=60)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    started = Server()
+    yield started
+    started.close()
+
+
+@pytest.fixture(scope="module")
+def paired(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return six rows, each with the next one's picture as its loser."""
+    folder = tmp_path_factory.mktemp("paired")
+    build_dataset(folder, 7)
+    lines = [json.loads(line) for line in (folder / "metadata.jsonl").read_text().splitlines()][:6]
+    for index, line in enumerate(lines):
+        line["loser_file_name"] = f"{index + 1:05d}.png"
+    (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    return folder
+
+
+@dataclass(frozen=True)
+class Case:
+    """A training, ready to run."""
+
+    server: Server
+    spec: dict[str, Any]
+
+    def train(self, folder: Path, kill: Callable[[Path], None] | None = None) -> int:
+        """Run it in a folder, or go on there, and return the exit code."""
+        newest = checkpoint.newest(folder / "checkpoints") if folder.exists() else None
+        return self.server.run(UnitSpec(**self.spec, out=folder / "out", resume=newest), kill)
+
+
+@pytest.fixture
+def case(request: pytest.FixtureRequest, server: Server, paired: Path, tmp_path: Path) -> Case:
+    family, kind, hyper = CASES[request.param]
+    build(family, tmp_path / "base")
+    body = {"type": kind, kind: {"hyperparameters": COMMON | hyper}}
+    method = TypeAdapter[Method](Method).validate_python(body)
+    common = {"method": method, "seed": 5, "iteration": 1}
+    inputs = {"base": tmp_path / "base", "data": paired}
+    encoded = tmp_path / "encoded" / "out"
+    assert server.run(UnitSpec(kind="encode", inputs=inputs, out=encoded, **common)) == 0
+    inputs = {"base": tmp_path / "base", "encoded": encoded}
+    if method.hyperparameters.for_iteration(1).generates:
+        rivals = tmp_path / "rivals" / "out"
+        assert server.run(UnitSpec(kind="generate", inputs=inputs, out=rivals, **common)) == 0
+        inputs = inputs | {"rivals": rivals}
+    return Case(server, {"kind": "train", "inputs": inputs, **common})
+
+
+def at_random(moment: random.Random, steps: int) -> Callable[[Path], None]:
+    """Return what waits until some of the steps to come are told, and a little longer."""
+    lines, milliseconds = moment.randrange(steps), moment.uniform(0, 30)
+
+    def wait(told: Path) -> None:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            text = told.read_text() if told.exists() else ""
+            if text.count('"metrics"') > lines or '"done"' in text or '"error"' in text:
+                break
+            time.sleep(0.001)
+        time.sleep(milliseconds / 1000)
+
+    return wait
+
+
+@pytest.mark.parametrize("case", CASES, indirect=True)
+def test_killed_anywhere_it_ends_with_the_same_bits(
+    case: Case, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    moment = random.Random(request.node.callspec.params["case"])
+    assert case.train(tmp_path / "quiet") == 0
+    killed, attempt = 0, 0
+    while killed < KILLS:
+        folder = tmp_path / f"killed-{attempt}"
+        newest = checkpoint.newest(folder / "checkpoints") if folder.exists() else None
+        left = STEPS - (0 if newest is None else checkpoint.verify(newest).step)
+        code = case.train(folder, at_random(moment, left)) if left else case.train(folder)
+        assert code in (0, -signal.SIGKILL)
+        killed += code == -signal.SIGKILL
+        attempt += code == 0
+    assert case.train(tmp_path / f"killed-{attempt}") == 0
+    for number in range(attempt + 1):
+        assert same_bits(tmp_path / "quiet" / "out", tmp_path / f"killed-{number}" / "out")
