@@ -110,6 +110,13 @@ def resolved_method(method: Any, defaults: dict[str, Any] | None) -> dict[str, A
         raise Invalid(
             "; ".join(message for _, message in wrong[:5]), param=wrong[0][0], code="invalid_method"
         ) from None
+    for number, choice in enumerate(found.hyperparameters.metrics or ()):
+        if choice.folders:
+            raise Invalid(
+                "a metric's network is named ORG/NAME on the hub here, not as a folder of a worker's disk",
+                param=f"method.{found.type}.hyperparameters.metrics.{number}",
+                code="invalid_method",
+            )
     dumped: dict[str, Any] = METHOD.dump_python(found, mode="json")
     return dumped
 

@@ -14,6 +14,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from spin_engine.metrics.choice import HUB_ID
+
 FILE = "model.safetensors"
 CONVERT = (
     'python -c "import sys, torch; from safetensors.torch import save_file; '
@@ -24,7 +26,7 @@ CONVERT = (
 
 def is_hub_id(model: str) -> bool:
     """Return whether a name is ``owner/name`` on the hub, not a path."""
-    return not Path(model).expanduser().exists() and model.count("/") == 1 and model[0] not in "./~"
+    return HUB_ID.fullmatch(model) is not None and not Path(model).exists()
 
 
 def place(model: str) -> str:

@@ -1,5 +1,6 @@
 """Which metrics are measured, and with whose weights. Torch-free."""
 
+import re
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -18,6 +19,7 @@ BASES: dict[str, str] = {
     "imagereward": "google-bert/bert-base-uncased",
     "aesthetic": CLIP_L,
 }
+HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]*[\w-]")
 DISTANCES: tuple[DistanceName, ...] = ("fid", "kid", "precision", "recall")
 
 
@@ -72,6 +74,12 @@ class MetricChoice(BaseModel):
     def network(self) -> str | None:
         """The model, the published one by default; None for the judge."""
         return self.model or MODELS.get(self.name)
+
+    @property
+    def folders(self) -> list[str]:
+        """What is named that is a path of this machine rather than ``ORG/NAME`` of the hub."""
+        named = [name for name in (self.model, self.base) if name is not None]
+        return [name for name in named if HUB_ID.fullmatch(name) is None]
 
     @property
     def foundation(self) -> str:

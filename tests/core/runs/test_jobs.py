@@ -73,6 +73,11 @@ def test_a_minimal_body_is_resolved_and_gets_a_seed(database: Database) -> None:
             "method.spin.hyperparameters",
             "steps has 2 values for n_iterations=3",
         ),
+        (
+            SPIN | {"spin": {"hyperparameters": {"metrics": ["judge", {"name": "fid", "model": "/etc"}]}}},
+            "method.spin.hyperparameters.metrics.1",
+            "not as a folder",
+        ),
     ],
 )
 def test_a_method_that_is_wrong_is_refused_by_the_name_of_its_field(
