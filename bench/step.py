@@ -16,13 +16,13 @@ from torch.nn import functional
 
 from bench.measure import Comparison
 from spin_engine.batches import Batch, Batches
-from spin_engine.config import SpinHyperparameters
 from spin_engine.data import Row
 from spin_engine.device import accelerator
 from spin_engine.families.loader import load
 from spin_engine.itinerary import Itinerary
 from spin_engine.latents import Encoded, encode
 from spin_engine.losses import Losses
+from spin_engine.objectives.spin import SpinHyperparameters
 from spin_engine.policy import trainable
 from spin_engine.reporter import Line, Progress
 from spin_engine.rivals import Rivals

@@ -106,8 +106,8 @@ def planned(job: JobConfig, out: Path) -> Iterator[Planned]:
             inputs |= _named("reference", results.get(opponent) if opponent != iteration - 1 else None)
         yield Planned("train", iteration, inputs, folder / "trained")
         results[iteration] = folder / "trained" / "weights"
-        own = {"base": base, "weights": results[iteration]}
-        yield Planned("evaluate", iteration, own | data, folder / "evaluation")
+        own = {"base": base, "weights": results[iteration], **data}
+        yield Planned("evaluate", iteration, own, folder / "evaluation")
     last = asked.iterations[-1]
     yield Planned("publish", last, {"base": base, "weights": results[last]}, work / "published")
 
@@ -117,7 +117,7 @@ def _place(source: str) -> Path | str:
     return source if is_remote(source) else Path(source).resolve()
 
 
-def _named(name: str, folder: Path | None) -> dict[str, Path]:
+def _named(name: str, folder: Path | None) -> dict[str, Path | str]:
     """Return an input that there may be."""
     return {} if folder is None else {name: folder}
 

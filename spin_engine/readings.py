@@ -1,11 +1,15 @@
 """Whether training is healthy: a step's numbers by name, over all its pairs and by time. Pure functions."""
 
 from collections.abc import Iterator
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 BUCKETS = 4
+Name = Literal["margin", "accuracy", "winner_drift", "rival_drift", "winner_error"]
+COMPARED: tuple[Name, ...] = ("margin", "winner_drift")
+"""What is told by time where winners are compared with rivals."""
 
 
 def readings(noted: Tensor, total: int) -> dict[str, float]:
@@ -24,8 +28,9 @@ def readings(noted: Tensor, total: int) -> dict[str, float]:
     little noise to much; left out where no pair fell.
     """
     each = dict(_each(noted))
-    found = {name: values.mean() for name, values in each.items()}
-    timed = [name for name in ("margin", "winner_drift") if name in each] or ["winner_error"]
+    found: dict[str, Tensor] = {name: values.mean() for name, values in each.items()}
+    compared: list[Name] = [name for name in COMPARED if name in each]
+    timed = compared or ["winner_error"]
     bucket = (noted[:, 1] * BUCKETS / total).long().clamp(0, BUCKETS - 1)
     for index in range(BUCKETS):
         inside = bucket == index
@@ -34,7 +39,7 @@ def readings(noted: Tensor, total: int) -> dict[str, float]:
     return dict(zip(found, torch.stack(list(found.values())).tolist(), strict=True))
 
 
-def _each(noted: Tensor) -> Iterator[tuple[str, Tensor]]:
+def _each(noted: Tensor) -> Iterator[tuple[Name, Tensor]]:
     """Yield the names that the method has, each with its value of every pair, (B,)."""
     winner, rival, reference_winner, reference_rival = noted[:, 2:].unbind(dim=1)
     compared, referenced = not bool(rival.isnan().any()), not bool(reference_winner.isnan().any())

@@ -131,7 +131,8 @@ class Jobs(Resource):
         Args:
             model: name of a base model, a result or a checkpoint.
             training_file: id of a dataset or a file.
-            method: ``"spin"`` or ``"sft"``, with ``hyperparameters``; or the whole method object of the API.
+            method: ``"spin"``, ``"sft"``, ``"dpo"``, ... (docs/methods.md), with ``hyperparameters``; or the
+                whole method object of the API.
             hyperparameters: what differs from the model's recommended settings.
             more: ``validation_file``, ``suffix``, ``seed``, ``metadata``, ``priority``; None means not given.
         """

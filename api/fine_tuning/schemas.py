@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from api.schemas import Input, Listing, Metadata, Timestamp
 from core.models import Checkpoint, Event, Job, Metric
 from core.runs.views import JobDetails
+from spin_engine.config import METHODS
 
 Status = Literal["validating_files", "queued", "running", "paused", "succeeded", "failed", "cancelled"]
 METHOD_EXAMPLE = {"type": "spin", "spin": {"hyperparameters": {"n_iterations": 2, "learning_rate": "auto"}}}
@@ -25,8 +26,9 @@ class JobCreate(Input):
         description="The same, held out: measured after each iteration, never trained on.",
     )
     method: dict[str, Any] = Field(
-        description='`{"type": T, T: {"hyperparameters": {...}}}` with T `spin` or `sft`. What is left out, '
-        'or `"auto"`, is the base model\'s recommendation.',
+        description='`{"type": T, T: {"hyperparameters": {...}}}` with T one of '
+        f'{", ".join(f"`{name}`" for name in METHODS)}. What is left out, or `"auto"`, is the base model\'s '
+        "recommendation.",
         examples=[METHOD_EXAMPLE],
     )
     suffix: str | None = Field(

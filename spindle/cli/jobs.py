@@ -69,7 +69,9 @@ def create(
     data: Annotated[
         str, typer.Argument(help="An archive on this machine, or the id of a dataset or a file.")
     ],
-    method: Annotated[str, typer.Option(help="spin (self-play) or sft (supervised).")] = "spin",
+    method: Annotated[
+        str, typer.Option(help="spin (self-play), sft (supervised), dpo, ... (docs/methods.md).")
+    ] = "spin",
     assignments: Annotated[
         list[str] | None,
         typer.Option(
