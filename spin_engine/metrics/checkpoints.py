@@ -17,6 +17,8 @@ from torch import Tensor
 from spin_engine.metrics.choice import HUB_ID
 
 FILE = "model.safetensors"
+MAIN = "main"
+"""The revision of a hub repository where none is asked for."""
 CONVERT = (
     'python -c "import sys, torch; from safetensors.torch import save_file; '
     "w = torch.load(sys.argv[1], map_location='cpu', weights_only=True); w = w.get('state_dict', w); "

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import AutoConfig, CLIPConfig, CLIPModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
-from spin_engine.metrics.checkpoints import place, reasons, weights
+from spin_engine.metrics.checkpoints import MAIN, place, reasons, weights
 from spin_engine.metrics.choice import MetricChoice
 from spin_engine.metrics.metric import Values
 from spin_engine.metrics.open_clip import renamed
@@ -70,7 +70,7 @@ def human_preference(choice: MetricChoice, device: torch.device) -> Cosine:
     """
     assert choice.network is not None, "HPSv2 needs weights"
     with reasons(choice.foundation):
-        config = CLIPConfig.from_pretrained(place(choice.foundation), revision=choice.base_revision)
+        config = CLIPConfig.from_pretrained(place(choice.foundation), revision=choice.base_revision or MAIN)
     return Cosine(
         frozen(_filled(config, weights(choice.network, choice.revision), choice.network), device),
         _tokenizer(choice),
@@ -103,9 +103,9 @@ class ClipFeatures:
     def load(cls, model: str, revision: str | None, device: torch.device) -> "ClipFeatures":
         """Read ``model``, a folder or hub id."""
         with reasons(model):
-            whole = AutoConfig.from_pretrained(place(model), revision=revision).model_type == "clip"
+            whole = AutoConfig.from_pretrained(place(model), revision=revision or MAIN).model_type == "clip"
             kind = CLIPModel if whole else CLIPVisionModelWithProjection
-            loaded = kind.from_pretrained(place(model), revision=revision, use_safetensors=True)
+            loaded = kind.from_pretrained(place(model), revision=revision or MAIN, use_safetensors=True)
         return cls(frozen(loaded, device))
 
     @torch.inference_mode()
@@ -131,7 +131,7 @@ def pretrained_clip(model: str, revision: str | None, device: torch.device) -> A
     """Return the CLIPModel of a folder or hub id, frozen."""
     with reasons(model):
         return frozen(
-            CLIPModel.from_pretrained(place(model), revision=revision, use_safetensors=True), device
+            CLIPModel.from_pretrained(place(model), revision=revision or MAIN, use_safetensors=True), device
         )
 
 
@@ -144,4 +144,4 @@ def _tokenizer(choice: MetricChoice) -> Any:
     own = choice.foundation == choice.network
     revision = choice.revision if own else choice.base_revision
     with reasons(choice.foundation):
-        return CLIPTokenizer.from_pretrained(place(choice.foundation), revision=revision)
+        return CLIPTokenizer.from_pretrained(place(choice.foundation), revision=revision or MAIN)

@@ -17,7 +17,7 @@ from transformers import BertTokenizer, BlipTextConfig, BlipVisionConfig
 from transformers.models.blip.modeling_blip import BlipVisionModel
 from transformers.models.blip.modeling_blip_text import BlipTextModel
 
-from spin_engine.metrics.checkpoints import place, reasons, weights
+from spin_engine.metrics.checkpoints import MAIN, place, reasons, weights
 from spin_engine.metrics.choice import MetricChoice
 from spin_engine.metrics.clip import frozen
 from spin_engine.metrics.head import Head
@@ -102,7 +102,9 @@ def image_reward(choice: MetricChoice, device: torch.device) -> ImageReward:
     except (RuntimeError, KeyError) as error:
         raise ValueError(f"{choice.network} does not hold the weights of ImageReward: {error}") from error
     with reasons(choice.foundation):
-        tokenizer = BertTokenizer.from_pretrained(place(choice.foundation), revision=choice.base_revision)
+        tokenizer = BertTokenizer.from_pretrained(
+            place(choice.foundation), revision=choice.base_revision or MAIN
+        )
     return ImageReward(frozen(network, device), tokenizer, device)
 
 
