@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -15,10 +15,9 @@ from core.events import NewEvent, tell
 from core.ids import new_id
 from core.models import Job, JobState
 from core.paging import Page, page
-from core.runs.lifecycle import lock, start_if_valid
-from spin_engine.config import METHODS, Method, with_recommended
+from core.runs.lifecycle import METHOD, lock, start_if_valid
+from spin_engine.config import METHODS, with_recommended
 
-METHOD: TypeAdapter[Any] = TypeAdapter(Method)
 SEEDS = 2**31
 NAME = re.compile(r"(?!(?:int|float|str|list|tuple)$)[A-Za-z_][A-Za-z0-9_]*")
 
