@@ -10,6 +10,7 @@ from PIL import Image
 from spin_engine.data import fit, rows
 from spin_engine.device import accelerator
 from spin_engine.diffusion import derive_seed
+from spin_engine.families.family import Family
 from spin_engine.families.loader import load
 from spin_engine.metrics.evaluate import evaluate
 from spin_engine.previews import write_grid
@@ -22,49 +23,62 @@ PREVIEWS = 8
 PACKAGES = ("torch", "diffusers", "transformers", "peft", "accelerate")
 
 
+Preview = tuple[Image.Image, str, int]
+"""A picture, its caption and its seed."""
+
+
 @dataclass(frozen=True)
-class Drawn:
-    """What was drawn: the pictures of the first caption, then those of the second, ..."""
+class Asked:
+    """What is to be drawn: the pictures of the first caption, then those of the second, ..."""
 
     captions: list[str]
-    """[N], each caption as often as it was drawn."""
+    """[N], each caption as often as it is drawn."""
     seeds: list[int]
-    """[N], of the noise that each picture started from."""
-    pictures: list[Image.Image]
-    """[N]"""
+    """[N], of the noise that each picture starts from."""
     real: list[Image.Image]
     """The data's own picture of each caption, at the same size."""
+    side: int
+    """Of every picture, in pixels."""
 
 
 def run(spec: UnitSpec, reporter: Reporter, stop: Stop) -> None:
     """Read ``base``, ``weights`` and ``validation``, else ``data``; write pictures and numbers into ``out``.
 
     ``samples/0.png``, ..., and ``grid.png``: the first eight captions. ``metrics.json``: each metric with its
-    interval.
+    interval, of the first guidance under its own name, of another as ``NAME@GUIDANCE``.
     ``report.json``: what was drawn and how. Every iteration, of every method, draws the same captions from
     the same seeds, which follow from the job's seed.
     """
     settings = spec.method.hyperparameters
-    shown = _draw(spec, reporter, stop)
+    family = load(spec.inputs["base"], spec.inputs.get("weights"), accelerator().device)
+    asked = _asked(spec, family)
     judge = spec.inputs["base"] / "spindle" / "judge"
-    count = min(settings.eval_samples, len(shown.real))
-    found = evaluate(
-        shown.pictures[: count * settings.eval_seeds],
-        shown.captions[: count * settings.eval_seeds],
-        shown.real[:count],
-        judge if judge.is_dir() else None,
-        seed=spec.seed,
-    )
-    values = {name: asdict(interval) for name, interval in found.items()}
+    count = min(settings.eval_samples, len(asked.real))
+    progress = Progress(reporter, "evaluate", len(asked.captions) * len(settings.eval_guidances))
     firsts = slice(0, PREVIEWS * settings.eval_seeds, settings.eval_seeds)
-    previews = list(zip(shown.pictures[firsts], shown.captions[firsts], shown.seeds[firsts], strict=True))
+    previews: list[Preview] = []
+    values = {}
+    for guidance in settings.eval_guidances:
+        pictures = _draw(family, asked, spec, guidance, progress=progress, stop=stop)
+        found = evaluate(
+            pictures[: count * settings.eval_seeds],
+            asked.captions[: count * settings.eval_seeds],
+            asked.real[:count],
+            judge if judge.is_dir() else None,
+            seed=spec.seed,
+        )
+        mark = f"@{guidance:g}" if previews else ""
+        values |= {name + mark: asdict(interval) for name, interval in found.items()}
+        previews = previews or list(
+            zip(pictures[firsts], asked.captions[firsts], asked.seeds[firsts], strict=True)
+        )
     report = {
         "iteration": spec.iteration,
         "captions": count,
         "seeds_per_caption": settings.eval_seeds,
         "held_out": "validation" in spec.inputs,
         "steps": settings.eval_steps,
-        "guidance": settings.eval_guidance,
+        "guidance": settings.eval_guidances,
         "judge": judge.is_dir(),
         "values": values,
         "samples": [{"prompt": prompt, "seed": seed} for _, prompt, seed in previews],
@@ -76,9 +90,8 @@ def run(spec: UnitSpec, reporter: Reporter, stop: Stop) -> None:
     reporter.send({"type": "evaluation", "iteration": spec.iteration, "values": values})
 
 
-def _draw(spec: UnitSpec, reporter: Reporter, stop: Stop) -> Drawn:
+def _asked(spec: UnitSpec, family: Family) -> Asked:
     settings = spec.method.hyperparameters
-    family = load(spec.inputs["base"], spec.inputs.get("weights"), accelerator().device)
     side = settings.resolution or family.resolution
     source = spec.inputs.get("validation", spec.inputs["data"])
     captions: list[str] = []
@@ -88,23 +101,28 @@ def _draw(spec: UnitSpec, reporter: Reporter, stop: Stop) -> Drawn:
         captions += [row.caption] * settings.eval_seeds
         seeds += [_seed(spec.seed, index, number) for number in range(settings.eval_seeds)]
         real.append(fit(row.picture(), side))
-    progress = Progress(reporter, "evaluate", len(captions))
+    return Asked(captions, seeds, real, side)
+
+
+def _draw(
+    family: Family, asked: Asked, spec: UnitSpec, guidance: float, *, progress: Progress, stop: Stop
+) -> list[Image.Image]:
     pictures: list[Image.Image] = []
-    for start in range(0, len(captions), BATCH):
+    for start in range(0, len(asked.captions), BATCH):
         stop.check()
         part = slice(start, start + BATCH)
         pictures += draw(
             family,
-            captions[part],
-            [""] * len(captions[part]),
-            seeds[part],
-            steps=settings.eval_steps,
-            guidance=settings.eval_guidance,
-            height=side,
-            width=side,
+            asked.captions[part],
+            [""] * len(asked.captions[part]),
+            asked.seeds[part],
+            steps=spec.method.hyperparameters.eval_steps,
+            guidance=guidance,
+            height=asked.side,
+            width=asked.side,
         )
-        progress.advance(len(captions[part]))
-    return Drawn(captions, seeds, pictures, real)
+        progress.advance(len(asked.captions[part]))
+    return pictures
 
 
 def _seed(seed: int, index: int, number: int) -> int:
@@ -112,7 +130,7 @@ def _seed(seed: int, index: int, number: int) -> int:
     return derive_seed(seed, "evaluate", index, *([number] if number else [])) % 2**31
 
 
-def _show(spec: UnitSpec, previews: list[tuple[Image.Image, str, int]], reporter: Reporter) -> None:
+def _show(spec: UnitSpec, previews: list[Preview], reporter: Reporter) -> None:
     """Write the previews and tell of them: the first picture of each of the first captions."""
     folder = spec.out / "samples"
     folder.mkdir(exist_ok=True)
