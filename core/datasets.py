@@ -171,7 +171,7 @@ def _create(session: Session, name: str, file: File) -> Dataset:
     )
     session.add(unit)
     session.flush()
-    outbox.enqueue(session, task=RUN_UNIT, payload=unit.id)
+    outbox.enqueue(session, task=RUN_UNIT[unit.kind], payload=unit.id)
     return dataset
 
 

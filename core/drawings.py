@@ -4,20 +4,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from core import outbox, registry
 from core.clock import database_now, utcnow
-from core.db import settings_of
+from core.db import Database, settings_of, transaction
 from core.errors import NotFound, StaleFence
 from core.ids import new_id
 from core.models import Drawing, DrawingState, Reason
 from core.queue import DRAW
 from core.runs.lifecycle import QUIETLY
 from core.sources import Source, resolve
+from core.storage.store import ObjectStore
 
 TRIES = 16
+KEEP_SECONDS = 24 * 3600.0
 TRIED_AGAIN = frozenset({Reason.worker_lost, Reason.device_lost})
 
 
@@ -204,6 +206,23 @@ def give_back(session: Session, *, worker: str) -> int:
     for drawing_id in held:
         outbox.enqueue(session, task=DRAW, payload=drawing_id)
     return len(held)
+
+
+def purge(database: Database, store: ObjectStore, *, limit: int = 100, now: datetime | None = None) -> int:
+    """Delete drawings that ended a day ago or earlier, pictures and all; return how many.
+
+    By then no link to them is good any more, and no repeated request is answered with them.
+    """
+    old = select(Drawing.id).where(Drawing.finished_at < database_now(plus=-KEEP_SECONDS, now=now))
+    with transaction(database) as session:
+        ids = list(session.scalars(old.order_by(Drawing.finished_at).limit(limit)))
+    for drawing_id in ids:
+        for key in store.list(f"drawings/{drawing_id}/"):
+            store.delete(key)
+    if ids:
+        with transaction(database) as session:
+            session.execute(delete(Drawing).where(Drawing.id.in_(ids)).execution_options(**QUIETLY))
+    return len(ids)
 
 
 def _claim(session: Session, drawing_id: str, worker: str, lease_seconds: float) -> DrawingClaim:

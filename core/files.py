@@ -1,5 +1,8 @@
 """Uploaded files: bytes in the store, a row that tells of them."""
 
+from datetime import datetime, timedelta
+from itertools import islice
+
 from sqlalchemy import exists, select, update
 from sqlalchemy.orm import Session
 
@@ -12,7 +15,10 @@ from core.paging import Page, page
 from core.storage.objects import Stored
 from core.storage.store import ObjectStore
 
+FOLDER = "files"
 PURGED = ""  # the key of a file whose bytes are gone
+LOST_AFTER = timedelta(days=1)
+BATCH = 500
 
 
 def new_id() -> str:
@@ -22,7 +28,7 @@ def new_id() -> str:
 
 def object_key(*, project_id: str, file_id: str) -> str:
     """Return where a file's bytes go."""
-    return f"files/{project_id}/{file_id}"
+    return f"{FOLDER}/{project_id}/{file_id}"
 
 
 def create_file(
@@ -106,3 +112,22 @@ def purge(database: Database, store: ObjectStore, *, limit: int = 100) -> int:
         with transaction(database) as session:
             session.execute(update(File).where(File.id.in_([file.id for file in deleted])).values(key=PURGED))
     return len(deleted)
+
+
+def clear_lost(database: Database, store: ObjectStore, *, now: datetime | None = None) -> int:
+    """Delete bytes that were stored a day ago or earlier and never got a row; return how many objects.
+
+    An upload ends so when its process is killed between the two, or when its commit fails.
+    """
+    before = (now or utcnow()) - LOST_AFTER
+    deleted = 0
+    keys = store.list(f"{FOLDER}/")
+    while batch := list(islice(keys, BATCH)):
+        with transaction(database) as session:
+            known = set(session.scalars(select(File.key).where(File.key.in_(batch))))
+        for key in batch:
+            found = None if key in known else store.stat(key)
+            if found is not None and found.modified < before:
+                store.delete(key)
+                deleted += 1
+    return deleted

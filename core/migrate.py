@@ -22,12 +22,13 @@ def migrate(settings: Settings) -> None:
     """Do it all; the error that stops it names what to mend."""
     check_broker(settings)
     store_for(settings).prepare()
+    base_models = registry.base_models(settings)
     database = Database(settings)
     try:
         schema.move(database)
         with transaction(database) as session:
             keys.bootstrap_key(session, settings)
-            registry.register_base_models(session, settings)
+            registry.register_base_models(session, base_models)
     finally:
         database.dispose()
 

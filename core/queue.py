@@ -17,15 +17,17 @@ from kombu.exceptions import KombuError
 from kombu.transport import TRANSPORT_ALIASES, filesystem
 
 from core.errors import Unavailable
+from core.models.states import UnitKind
 from core.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-RUN_UNIT: Final = "worker.units.ring"
+# Each kind has its own bell: a worker must not hear, and so use up, those of kinds it leaves to others.
+RUN_UNIT: Final = {kind: f"worker.units.{kind.value}" for kind in UnitKind}
+UNITS: Final = {kind: f"units-{kind.value}" for kind in UnitKind}
 DRAW: Final = "worker.serve.ring"
-UNITS: Final = "units"
 SERVE: Final = "drawings"
-ROUTES: Final = {RUN_UNIT: {"queue": UNITS}, DRAW: {"queue": SERVE}}
+ROUTES: Final = {RUN_UNIT[kind]: {"queue": UNITS[kind]} for kind in UnitKind} | {DRAW: {"queue": SERVE}}
 POLL_SECONDS = 0.2
 TIMEOUT_SECONDS = 3.0
 
@@ -94,8 +96,8 @@ def celery_app(settings: Settings) -> Celery:
         broker_connection_retry_on_startup=True,
         task_routes=ROUTES,
         # The default exchange leads to the queue of the routing key's name, and needs no table of bindings.
-        task_queues=[Queue(name, Exchange(""), routing_key=name) for name in (UNITS, SERVE)],
-        task_default_queue=UNITS,
+        task_queues=[Queue(name, Exchange(""), routing_key=name) for name in (*UNITS.values(), SERVE)],
+        task_default_queue=SERVE,  # for nothing: each task has its route
         task_serializer="json",
         accept_content=["json"],
         task_ignore_result=True,

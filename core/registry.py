@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from core.errors import Conflict, Invalid, NotFound
 from core.models import Checkpoint, Dataset, Job, Model, ModelKind
 from core.paging import Page
 from core.settings import Settings
+from core.sizes import PipelineSize, of_pipeline
 from core.sources import MODEL, WEIGHTS, Source, resolve
 
 CHECKPOINT = "ftckpt-"
@@ -32,6 +34,7 @@ class BaseModel:
     folder: Path
     digest: str
     defaults: dict[str, Any] | None
+    size: PipelineSize | None
 
 
 @dataclass(frozen=True)
@@ -46,21 +49,38 @@ class Resolved:
     defaults: dict[str, Any]
 
 
-def register_base_models(session: Session, settings: Settings) -> list[str]:
-    """Make the base models those that lie in their folders now, and return their names.
-
-    One that is gone is no longer offered; jobs and results that came from it stay.
+def base_models(settings: Settings) -> list[BaseModel]:
+    """Read the base models that lie in their folders now; slow, and so before any transaction.
 
     Raises:
         ValueError: a folder has no usable name or defaults.
     """
-    found = _base_models(settings)
+    found = []
+    for name, folder in settings.base_model_folders().items():
+        if not NAME.fullmatch(name):
+            raise ValueError(
+                f"{folder}: name a base model's folder by letters, digits, dot, dash, underscore"
+            )
+        recommended = folder / "spindle" / "defaults.json"
+        defaults = json.loads(recommended.read_text()) if recommended.is_file() else None
+        if defaults is not None and not isinstance(defaults, dict):
+            raise ValueError(f"{recommended} is not an object of hyperparameters by method")
+        found.append(BaseModel(name, folder, digests.of_folder(folder), defaults, of_pipeline(folder)))
+    return found
+
+
+def register_base_models(session: Session, found: Sequence[BaseModel]) -> list[str]:
+    """Make the base models those that were found, and return their names.
+
+    One that is gone is no longer offered; jobs and results that came from it stay.
+    """
     known = {model.id: model for model in session.scalars(select(Model).where(Model.kind == ModelKind.base))}
     for one in found:
         model = known.pop(one.name, None) or Model(id=one.name, kind=ModelKind.base, created_at=utcnow())
         model.source = f"folder:{one.folder}"
         model.digest = one.digest
         model.defaults = one.defaults
+        model.size = None if one.size is None else one.size.as_json()
         model.deleted_at = None
         session.add(model)
     for model in known.values():
@@ -190,21 +210,6 @@ def lineage(session: Session, *, project_id: str, model_id: str) -> list[dict[st
         step, current = _step(session, project_id, current, first=not steps)
         steps += step
     return steps
-
-
-def _base_models(settings: Settings) -> list[BaseModel]:
-    found = []
-    for name, folder in settings.base_model_folders().items():
-        if not NAME.fullmatch(name):
-            raise ValueError(
-                f"{folder}: name a base model's folder by letters, digits, dot, dash, underscore"
-            )
-        recommended = folder / "spindle" / "defaults.json"
-        defaults = json.loads(recommended.read_text()) if recommended.is_file() else None
-        if defaults is not None and not isinstance(defaults, dict):
-            raise ValueError(f"{recommended} is not an object of hyperparameters by method")
-        found.append(BaseModel(name, folder, digests.of_folder(folder), defaults))
-    return found
 
 
 def _visible(project_id: str) -> Any:

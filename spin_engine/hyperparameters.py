@@ -25,6 +25,7 @@ Safeguard = Annotated[
     float | None,
     Field(ge=0, le=1, description="mu of Diffusion-SDPO, which tempers the rival's gradient; null: off."),
 ]
+Guidance = Annotated[float, Field(ge=1, le=50)]
 EACH_ITERATION = "one value, or a list with one value an iteration"
 
 
@@ -135,8 +136,10 @@ class Hyperparameters(Config):
         1, ge=1, le=1000, description="Pictures drawn of each of those captions, each from a seed of its own."
     )
     eval_steps: int = Field(20, ge=1, le=1000, description="Sampler steps of previews and evaluation.")
-    eval_guidance: float = Field(
-        7.5, ge=1, le=50, description="Classifier-free guidance of previews and evaluation; 1: none."
+    eval_guidance: Guidance | Annotated[tuple[Guidance, ...], Field(min_length=1, max_length=8)] = Field(
+        7.5,
+        description="Classifier-free guidance of evaluation, 1: none; of a list each is measured, and the "
+        "first draws the previews.",
     )
     metrics: Annotated[tuple[MetricChoice, ...], AfterValidator(distinct)] | None = Field(
         None,
@@ -147,6 +150,12 @@ class Hyperparameters(Config):
     def iterations(self) -> tuple[int, ...]:
         """The iterations in order: one, unless the method plays rounds."""
         return (1,)
+
+    @property
+    def eval_guidances(self) -> tuple[float, ...]:
+        """The guidances that are measured; the first draws the previews."""
+        given = self.eval_guidance
+        return given if isinstance(given, tuple) else (given,)
 
     @abstractmethod
     def for_iteration(self, iteration: int) -> IterationPlan:
@@ -177,6 +186,12 @@ class Hyperparameters(Config):
     def _rank_is_for_lora(self) -> Self:
         if self.adapter == "full" and self.rank is not None:
             raise ValueError('rank is for adapter="lora": leave it out, or change the adapter')
+        return self
+
+    @model_validator(mode="after")
+    def _each_guidance_once(self) -> Self:
+        if len(set(self.eval_guidances)) < len(self.eval_guidances):
+            raise ValueError("eval_guidance names a value twice: each is measured once")
         return self
 
 

@@ -105,7 +105,8 @@ class Supervisor:
 
     def _environment(self) -> dict[str, str]:
         mine = {"SPINDLE_STATE": str(self.state), "SPINDLE_PUBLIC_URL": self.url, "PYTHONUNBUFFERED": "1"}
-        return {"OMP_WAIT_POLICY": "PASSIVE"} | importable(dict(os.environ)) | mine
+        given = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        return {"OMP_WAIT_POLICY": "PASSIVE"} | importable(given) | mine
 
     def _log(self, name: str) -> Path:
         return self.logs / f"{name}.log"
@@ -139,7 +140,9 @@ class Supervisor:
         listen = ("--host", self.host, "--port", str(self.port))
         commands = {
             "api": (python, "-m", "uvicorn", "api.main:app", *listen, "--no-access-log"),
-            "units": (python, "-m", "worker", "units"),
+            # Two lanes: an upload is validated while a training runs, and neither waits for the other.
+            "units": (python, "-m", "worker", "units", "--except", "ingest"),
+            "ingest": (python, "-m", "worker", "units", "--kinds", "ingest"),
             "serve": (python, "-m", "worker", "serve"),
             "beat": (python, "-m", "worker", "beat"),
         }

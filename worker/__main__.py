@@ -12,7 +12,7 @@ from worker.maintenance import beat
 from worker.workplace import open_workplace
 
 ROLES = """\
-units   claims work units and runs each in its own process: encode, generate, train, evaluate, publish, ingest
+units   claims work units, of all kinds or of some, and runs each in its own process
 serve   draws the pictures asked for through the API, in one warm process
 beat    sends messages that were lost, gives the units of lost workers to others
 """
@@ -32,11 +32,14 @@ def main(arguments: list[str] | None = None) -> int:
         default=",".join(UnitKind),
         help="units only: the kinds to claim, with commas between (default: %(default)s)",
     )
+    parser.add_argument(
+        "--except", dest="others", default="", help="units only: kinds to leave to other workers"
+    )
     given = parser.parse_args(arguments)
     try:
-        kinds = tuple(UnitKind(kind) for kind in given.kinds.split(","))
+        kinds = kinds_of(given.kinds, but=given.others)
     except ValueError as error:
-        parser.error(f"--kinds: {error}; choose among {', '.join(UnitKind)}")
+        parser.error(f"{error}; choose among {', '.join(UnitKind)}")
     settings = get_settings()
     configure_logs(settings)
     place = open_workplace(settings, given.role, kinds=kinds)
@@ -49,6 +52,15 @@ def main(arguments: list[str] | None = None) -> int:
         signal.signal(number, lambda *_: place.draining.set())
     beat(place)
     return 0
+
+
+def kinds_of(chosen: str, *, but: str) -> tuple[UnitKind, ...]:
+    """Return the kinds that are chosen, but for those left to others; ValueError when a word is none."""
+    left = {UnitKind(kind) for kind in but.split(",") if but}
+    kinds = tuple(kind for kind in map(UnitKind, chosen.split(",")) if kind not in left)
+    if not kinds:
+        raise ValueError("no kind of unit is left to claim")
+    return kinds
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The Celery side: one doorbell task a worker, and what the process does when it starts and stops."""
+"""The Celery side: a worker's doorbell tasks, and what the process does when it starts and stops."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import structlog
@@ -13,7 +13,7 @@ from core.db import transaction
 from core.queue import DRAW, RUN_UNIT, SERVE, UNITS, celery_app
 from core.runs import claims, reaping
 from worker.maintenance import Ear, pulse
-from worker.serve import IDLE_SECONDS, Easel, run_drawings
+from worker.serve import Easel, run_drawings
 from worker.units import run_units
 from worker.workplace import Workplace
 
@@ -24,25 +24,30 @@ OPTIONS = {"worker_pool": "threads", "worker_concurrency": 1, "worker_redirect_s
 
 
 def work_on_units(place: Workplace) -> int:
-    """Serve the queue of units until SIGTERM; return the exit code."""
+    """Serve the queues of the worker's kinds of units until SIGTERM; return the exit code."""
 
-    def pending(session: Session) -> bool:
-        return claims.anything_pending(session, kinds=place.kinds)
+    def pending(session: Session) -> str | None:
+        kind = claims.pending_kind(session, kinds=place.kinds)
+        return None if kind is None else RUN_UNIT[kind]
 
-    return _work(place, UNITS, RUN_UNIT, pending, lambda: run_units(place), lambda: None)
+    queues = {UNITS[kind]: RUN_UNIT[kind] for kind in place.kinds}
+    return _work(place, queues, pending, lambda: run_units(place), lambda: None)
 
 
 def work_on_drawings(place: Workplace) -> int:
     """Serve the queue of drawings until SIGTERM; return the exit code."""
     easel = Easel(place.folder)
+
+    def pending(session: Session) -> str | None:
+        return DRAW if drawings.anything_pending(session) else None
+
     try:
         return _work(
             place,
-            SERVE,
-            DRAW,
-            drawings.anything_pending,
+            {SERVE: DRAW},
+            pending,
             lambda: run_drawings(place, easel),
-            lambda: easel.stop(idle=IDLE_SECONDS),
+            lambda: easel.stop(idle=place.settings.serve_idle_seconds),
         )
     finally:
         easel.stop()
@@ -50,22 +55,22 @@ def work_on_drawings(place: Workplace) -> int:
 
 def _work(
     place: Workplace,
-    queue: str,
-    task: str,
-    pending: Callable[[Session], bool],
+    queues: Mapping[str, str],
+    pending: Callable[[Session], str | None],
     run: Callable[[], object],
     also: Callable[[], object],
 ) -> int:
     app = celery_app(place.settings)
     app.conf.update(OPTIONS)
-    ear = Ear(place, pending=pending, ring=lambda: place.database.bell.ring(task, "look"))
+    ear = Ear(place, pending=pending, ring=lambda task: place.database.bell.ring(task, "look"))
 
-    @app.task(name=task)
     def doorbell(payload: str) -> None:
         log.debug("doorbell", payload=payload)
         with ear.awake():
             run()
 
+    for task in queues.values():
+        app.task(doorbell, name=task)
     heart = threading.Thread(target=pulse, args=(place, ear, also), name="pulse", daemon=True)
 
     def ready(**_: Any) -> None:
@@ -80,14 +85,14 @@ def _work(
     with transaction(place.database) as session:
         given_back = reaping.give_back(session, worker=place.name)
         given_back += drawings.give_back(session, worker=place.name)
-    log.info("worker_starts", worker=place.name, queue=queue, given_back=given_back)
-    return _celery(app, place, queue)
+    log.info("worker_starts", worker=place.name, queues=list(queues), given_back=given_back)
+    return _celery(app, place, queues)
 
 
-def _celery(app: Celery, place: Workplace, queue: str) -> int:
+def _celery(app: Celery, place: Workplace, queues: Iterable[str]) -> int:
     options = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "INFO"]
     try:
-        code = app.worker_main(["--quiet", "worker", "-Q", queue, "-n", place.name, *options])
+        code = app.worker_main(["--quiet", "worker", "-Q", ",".join(queues), "-n", place.name, *options])
     except SystemExit as end:
         code = end.code
     finally:

@@ -23,6 +23,7 @@ log = structlog.get_logger(__name__)
 
 ROOT = Path(__file__).resolve().parents[1]
 STDERR_LINES = 60
+RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 PROMPT = ("checkpoint", "sample", "answer")  # lines that are acted upon at once, not gathered into a batch
 Line = dict[str, Any]
 
@@ -36,12 +37,17 @@ class Ending:
     error: Line | None  # its last {"type": "error"} line
     stderr: str  # the last lines it wrote there
     kernel_oom: bool  # the kernel ran out of memory and killed something meanwhile
+    peak_memory_bytes: int = (
+        0  # the most of the host's memory that one of its processes held, if it ended well
+    )
 
 
 def environment() -> dict[str, str]:
     """What a child may know: no address or secret of the platform, and a fixed number of threads.
 
     The number of threads decides the order of sums, so a resumed unit needs the same one for the same bits.
+    Each unit imports torch and its friends anew: compiling them every time costs more than most units do, so
+    a wish of this process not to keep compiled modules is not handed on.
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SPINDLE_")}
     threads = str(len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1)
@@ -49,6 +55,7 @@ def environment() -> dict[str, str]:
     kept.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     kept["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), kept.get("PYTHONPATH"))))
     kept["PYTHONUNBUFFERED"] = "1"
+    kept.pop("PYTHONDONTWRITEBYTECODE", None)
     return kept
 
 
@@ -135,7 +142,8 @@ class Child:
                 PermissionError
             ):  # macOS refuses a group that holds only its dead leader
                 os.killpg(self.pid, signal.SIGKILL)
-            code = self._process.wait()
+            _, status, used = os.wait4(self.pid, 0)
+            code = self._process.returncode = os.waitstatus_to_exitcode(status)
             os.close(self._held)
         for reader in self._readers:
             reader.join(timeout=5)
@@ -149,6 +157,7 @@ class Child:
             error=self._error,
             stderr="\n".join(self._stderr),
             kernel_oom=_kernel_ooms() > self._ooms,
+            peak_memory_bytes=used.ru_maxrss * RSS_UNIT,
         )
 
     def _signal(self, number: signal.Signals) -> None:

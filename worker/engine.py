@@ -9,7 +9,7 @@ from core.sources import Source, Work, work_for
 from spin_engine.unit_spec import UnitSpec
 from worker import records, staging
 from worker.attempt import Attempt
-from worker.child import Child, environment
+from worker.child import Child, Ending, environment
 from worker.lease import Order
 
 
@@ -21,7 +21,7 @@ def start(attempt: Attempt[Claim]) -> Child:
     """
     claim, scratch = attempt.claim, attempt.scratch
     work: Work = attempt.write(lambda session, claim: work_for(session, unit_id=claim.unit_id))
-    staging.make_room(attempt.place.cache, limit=staging.CACHE_BYTES)
+    staging.make_room(attempt.place.cache, limit=attempt.place.settings.worker_cache_bytes)
 
     def staged(source: Source) -> str:
         return str(
@@ -52,7 +52,8 @@ def start(attempt: Attempt[Claim]) -> Child:
     return Child([sys.executable, "-m", "spin_engine", "unit", str(path)], env=environment(), folder=scratch)
 
 
-def finish(attempt: Attempt[Claim]) -> None:
+def finish(attempt: Attempt[Claim], ending: Ending) -> None:
     """Upload what the unit made; it has succeeded."""
     files = records.upload(attempt, attempt.scratch / "out", f"{attempt.claim.prefix}/out")
-    attempt.write(lambda session, claim: units.succeed_unit(session, claim, output={"files": files}))
+    output = {"files": files, "peak_memory_bytes": ending.peak_memory_bytes}
+    attempt.write(lambda session, claim: units.succeed_unit(session, claim, output=output))

@@ -1,6 +1,7 @@
 """An uploaded archive is read in its own process, ``python -m worker.ingest SPEC``: no torch, no secrets.
 
-SPEC is JSON: ``{"archive": file, "out": folder, "result": file, "limits": {...}}``.
+SPEC is JSON: ``{"archive": file, "out": folder, "result": file, "limits": {...}, "memory_bytes": n,
+"cpu_seconds": n}``.
 """
 
 import argparse
@@ -14,24 +15,24 @@ from core.ingest.dataset import NoRows, ingest
 from core.ingest.limits import BadArchive, Limits
 from spin_engine.unit_spec import DATA_ERROR, OUT_OF_MEMORY
 
-MEMORY_BYTES = 2 << 30
-CPU_SECONDS = 4 * 3600
-
 
 def main(arguments: list[str] | None = None) -> int:
     """Read one archive within its limits and return the exit code."""
     parser = argparse.ArgumentParser("python -m worker.ingest", description="Turn an archive into a dataset.")
-    parser.add_argument("spec", type=Path, help="JSON: archive, out, result, limits")
+    parser.add_argument(
+        "spec", type=Path, help="JSON: archive, out, result, limits, memory_bytes, cpu_seconds"
+    )
     spec = json.loads(parser.parse_args(arguments).spec.read_text())
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 10))
+    memory, seconds = spec["memory_bytes"], spec["cpu_seconds"]
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 10))
     try:
         found = ingest(Path(spec["archive"]), Path(spec["out"]), limits=Limits(**spec["limits"]))
     except BadArchive as error:
         rejected = error.rejected if isinstance(error, NoRows) else []
         return _tell("user_error", str(error), DATA_ERROR, rejected=rejected)
     except MemoryError:
-        return _tell("out_of_memory", f"the archive needs more than {MEMORY_BYTES >> 30} GiB", OUT_OF_MEMORY)
+        return _tell("out_of_memory", f"the archive needs more than {memory >> 20} MiB", OUT_OF_MEMORY)
     Path(spec["result"]).write_text(json.dumps(found.as_json()))
     print(json.dumps({"type": "done"}), flush=True)
     return 0

@@ -10,7 +10,7 @@ from core.runs.claims import Claim
 from core.sources import Source
 from worker import records, staging
 from worker.attempt import Attempt
-from worker.child import Child, environment
+from worker.child import Child, Ending, environment
 from worker.lease import Order
 
 ARCHIVE = "archive"  # what the user called it never becomes a path
@@ -24,7 +24,7 @@ def start(attempt: Attempt[Claim]) -> Child:
     """
     place, scratch = attempt.place, attempt.scratch
     given = attempt.write(intake.intake)
-    staging.make_room(place.cache, limit=staging.CACHE_BYTES)
+    staging.make_room(place.cache, limit=place.settings.worker_cache_bytes)
     folder = staging.stage(
         Source(files=(replace(given.file, path=ARCHIVE),)),
         store=place.store,
@@ -35,13 +35,15 @@ def start(attempt: Attempt[Claim]) -> Child:
         "archive": str(folder / ARCHIVE),
         "out": str(scratch / "out"),
         "result": str(scratch / "result.json"),
+        "memory_bytes": place.settings.ingest_memory_bytes,
+        "cpu_seconds": place.settings.ingest_cpu_seconds,
     } | given.as_json()
     path = scratch / "spec.json"
     path.write_text(json.dumps(spec))
     return Child([sys.executable, "-m", "worker.ingest", str(path)], env=environment(), folder=scratch)
 
 
-def finish(attempt: Attempt[Claim]) -> None:
+def finish(attempt: Attempt[Claim], _ending: Ending) -> None:
     """Upload the dataset's shards and pages; it is ready."""
     found: dict[str, Any] = json.loads((attempt.scratch / "result.json").read_text())
     files = records.upload(attempt, attempt.scratch / "out", attempt.claim.prefix)

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 import structlog
 from sqlalchemy.orm import Session
 
-from core import outbox, workers
+from core import drawings, files, idempotency, outbox, workers
 from core.db import transaction
-from core.runs import reaping
+from core.runs import leftovers, reaping
 from worker.workplace import Workplace
 
 log = structlog.get_logger(__name__)
@@ -22,6 +22,9 @@ log = structlog.get_logger(__name__)
 RELAY_SECONDS = 2.0
 REAP_SECONDS = 5.0
 HEARTBEAT_SECONDS = 5.0
+PURGE_SECONDS = 60.0
+SWEEP_SECONDS = 600.0
+LOST_SECONDS = 24 * 3600.0
 LOOK_SECONDS = 1.0
 RING_AGAIN_SECONDS = 10.0
 DEAF_SECONDS = 60.0
@@ -47,12 +50,20 @@ def perform(
 
 
 def beat(place: Workplace) -> None:
-    """Send what the outbox owes, and give the units of lost workers to others, until the place drains."""
+    """Send what the outbox owes, give lost workers' units to others, and tidy up, until the place drains.
+
+    Tidying waits for the store, which may be slow or away: it has a thread of its own, so that nothing else
+    waits with it.
+    """
 
     def reap() -> None:
         with transaction(place.database) as session:
             reaping.reap(session)
 
+    tidying = threading.Thread(
+        target=perform, args=(chores(place), place.draining), name="tidying", daemon=True
+    )
+    tidying.start()
     perform(
         [
             (HEARTBEAT_SECONDS, "heartbeat", lambda: heartbeat(place)),
@@ -61,6 +72,24 @@ def beat(place: Workplace) -> None:
         ],
         place.draining,
     )
+
+
+def chores(place: Workplace) -> list[Duty]:
+    """Return what keeps rows and objects from piling up."""
+    database, store = place.database, place.store
+
+    def sweep() -> None:
+        with transaction(database) as session:
+            idempotency.sweep(session)
+            workers.sweep(session)
+
+    return [
+        (PURGE_SECONDS, "purge_files", lambda: files.purge(database, store)),
+        (PURGE_SECONDS, "purge_drawings", lambda: drawings.purge(database, store)),
+        (PURGE_SECONDS, "clear_leftovers", lambda: leftovers.clear(database, store)),
+        (SWEEP_SECONDS, "sweep", sweep),
+        (LOST_SECONDS, "clear_lost_uploads", lambda: files.clear_lost(database, store)),
+    ]
 
 
 def heartbeat(place: Workplace) -> None:
@@ -75,8 +104,8 @@ class Ear:
     Only an idle worker rings, so messages never pile up behind a long unit.
 
     Args:
-        pending: whether there is work for this worker now.
-        ring: sends this worker's kind of doorbell.
+        pending: the task whose doorbell stands for work that this worker could do now; None without any.
+        ring: sends a doorbell of that task.
         deaf: what to do when nothing was heard for ``DEAF_SECONDS``: a Celery consumer can lose its queue for
             ever after a broker's restart (celery #8030, #10205); drop this when those are solved.
     """
@@ -85,8 +114,8 @@ class Ear:
         self,
         place: Workplace,
         *,
-        pending: Callable[[Session], bool],
-        ring: Callable[[], object],
+        pending: Callable[[Session], str | None],
+        ring: Callable[[str], object],
         deaf: Callable[[], object] = lambda: os._exit(EX_UNAVAILABLE),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -111,9 +140,10 @@ class Ear:
         if self._busy.locked() or self._place.draining.is_set():
             return
         with transaction(self._place.database) as session:
-            if not self._pending(session):
-                self._first = None
-                return
+            task = self._pending(session)
+        if task is None:
+            self._first = None
+            return
         now = self._clock()
         if self._first is None:
             self._first = now
@@ -123,7 +153,7 @@ class Ear:
         elif now - self._last < RING_AGAIN_SECONDS:
             return
         self._last = now
-        self._ring()
+        self._ring(task)
 
 
 def pulse(place: Workplace, ear: Ear, also: Callable[[], object]) -> None:

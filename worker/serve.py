@@ -27,7 +27,6 @@ log = structlog.get_logger(__name__)
 COMMAND = (sys.executable, "-m", "spin_engine", "serve")
 HEAR_SECONDS = 0.5
 TRIES = 2  # the warm child may have been killed while nobody drew: that is not the picture's fault
-IDLE_SECONDS = 300.0
 
 
 class Died(Exception):  # noqa: N818  tells how
@@ -188,6 +187,7 @@ def _run(attempt: Attempt[DrawingClaim], easel: Easel) -> None:
 
 def _draw(attempt: Attempt[DrawingClaim], easel: Easel) -> Line | Failure:
     claim, place, lease = attempt.claim, attempt.place, attempt.lease
+    staging.make_room(place.cache, limit=place.settings.worker_cache_bytes)
 
     def staged(source: Source | None) -> str | None:
         if source is None:

@@ -13,8 +13,6 @@ from core.storage.store import ObjectStore
 
 log = structlog.get_logger(__name__)
 
-CACHE_BYTES = 50 << 30
-
 
 class Interrupted(Exception):  # noqa: N818  an order, not an error
     """An order came while inputs were staged."""

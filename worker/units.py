@@ -23,8 +23,6 @@ from worker.workplace import Workplace
 log = structlog.get_logger(__name__)
 
 BATCH_SECONDS = 0.5
-STALL_SECONDS = 1800.0  # for the engine, which tells its progress; an ingest has its limit of CPU time
-GRACE_SECONDS = 60.0
 ORDERS: Final = {
     Wish.go_on: Order.go_on,
     Wish.pause: Order.stop,
@@ -75,7 +73,13 @@ def _lease(place: Workplace, claim: Claim) -> Lease:
         with transaction(place.database) as session:
             return ORDERS[claims.wish(session, claim)]
 
-    return Lease(renew=renew, wish=wish, seconds=seconds, draining=place.draining, grace=GRACE_SECONDS)
+    return Lease(
+        renew=renew,
+        wish=wish,
+        seconds=seconds,
+        draining=place.draining,
+        grace=place.settings.shutdown_grace_seconds,
+    )
 
 
 def _run(attempt: Attempt[Claim]) -> None:
@@ -86,7 +90,7 @@ def _run(attempt: Attempt[Claim]) -> None:
         attempt.lease.guard(child)
         ending = _supervise(attempt, child)
         if ending.code == 0 and ending.signal is None:
-            (intake.finish if is_ingest else engine.finish)(attempt)
+            (intake.finish if is_ingest else engine.finish)(attempt, ending)
             log.info("unit_succeeded")
             return
         failed = failure(ending)
@@ -102,11 +106,14 @@ def _run(attempt: Attempt[Claim]) -> None:
 
 def _supervise(attempt: Attempt[Claim], child: Child) -> Ending:
     more = True
+    # The engine tells its progress; an ingest does not, but has its limit of processor time.
+    tells = attempt.claim.kind is not UnitKind.ingest
+    stall = attempt.place.settings.unit_stall_seconds
     try:
         while more:
             lines, more = child.hear(BATCH_SECONDS)
             records.record(attempt, lines)
-            if attempt.claim.kind is not UnitKind.ingest and time.monotonic() - child.heard > STALL_SECONDS:
+            if tells and time.monotonic() - child.heard > stall:
                 attempt.lease.give(Order.timeout)
     except BaseException:
         child.kill()
@@ -124,7 +131,8 @@ def _end(attempt: Attempt[Claim], ending: Ending | None, failed: Failure | None)
     if order is Order.lost:
         return
     if order is Order.timeout:
-        failed = Failure(Reason.timeout, f"nothing was heard of the process for {STALL_SECONDS:g} seconds")
+        stall = attempt.place.settings.unit_stall_seconds
+        failed = Failure(Reason.timeout, f"nothing was heard of the process for {stall:g} seconds")
     elif order is Order.cancel or order is Order.stop or stopped:
         cancelled = order is Order.cancel
         attempt.write(lambda session, claim: units.release_unit(session, claim, cancelled=cancelled))

@@ -102,7 +102,11 @@ class JobObject(BaseModel):
     cancel_requested: bool
     queue_position: int | None
     failure: dict[str, Any] | None
-    estimate: dict[str, Any] | None
+    estimate: dict[str, Any] | None = Field(
+        description="From the start on `disk_bytes` and `memory_bytes_at_least` (activations come on top); "
+        "then `seconds`, the first estimate of the whole time; while it runs `seconds_left` and `finish`; "
+        "from its end on `actual` {seconds, disk_bytes, memory_bytes}. What is not known is left out."
+    )
     iterations: list[dict[str, Any]]
     attempts: list[dict[str, Any]]
 

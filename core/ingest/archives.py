@@ -23,6 +23,8 @@ BLOCK = 512
 RATIO_MATTERS_FROM = 10 << 20
 PLAIN_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, NotImplementedError)
+WANTED = "upload a zip or tar of pictures with captions"
+ANEW = "pack it anew and upload it again"
 IGNORED_FOLDERS = frozenset({"__MACOSX"})
 
 EntryT = TypeVar("EntryT", zipfile.ZipInfo, tarfile.TarInfo)
@@ -85,7 +87,7 @@ def open_archive(path: Path, *, scratch: Path, limits: Limits) -> Iterator[Archi
     with path.open("rb") as stream:
         start = stream.read(4)
     if not start:
-        raise BadArchive("the file is empty")
+        raise BadArchive(f"the file is empty: {WANTED}")
     if start[:2] == b"\x1f\x8b":
         with _unzipped(path, scratch / "unpacked.tar", limits) as plain, _open_tar(plain, limits) as archive:
             yield archive
@@ -102,7 +104,7 @@ def _open_zip(path: Path, limits: Limits) -> Iterator[Archive]:
     try:
         opened = zipfile.ZipFile(path)
     except (*DAMAGED, ValueError) as error:
-        raise BadArchive(f"the zip is damaged or cut off: {error}") from error
+        raise BadArchive(f"the zip is damaged or cut off ({error}): {ANEW}") from error
     with opened:
         entries = opened.infolist()
         _check_count(len(entries), limits)
@@ -143,7 +145,7 @@ def _open_tar(path: Path, limits: Limits) -> Iterator[Archive]:
     try:
         opened = tarfile.open(path, mode="r:")  # noqa: SIM115  closed by the with below
     except (*DAMAGED, ValueError) as error:
-        raise BadArchive("the file is neither a zip nor a tar") from error
+        raise BadArchive(f"the file is neither a zip nor a tar: {WANTED}") from error
     with opened:
         names: dict[str, tarfile.TarInfo] = {}
         count = total = end = 0
@@ -161,12 +163,12 @@ def _open_tar(path: Path, limits: Limits) -> Iterator[Archive]:
         except BadArchive:
             raise
         except (*DAMAGED, ValueError, RecursionError) as error:
-            raise BadArchive(f"the tar is damaged or cut off: {error}") from error
+            raise BadArchive(f"the tar is damaged or cut off ({error}): {ANEW}") from error
         with path.open("rb") as stream:
             stream.seek(end)
             # tarfile takes a damaged header in the middle for the end; only the end mark tells.
             if stream.read(BLOCK) != bytes(BLOCK):
-                raise BadArchive("the tar is damaged or cut off: it has no end mark")
+                raise BadArchive(f"the tar is damaged or cut off (it has no end mark): {ANEW}")
         _check_some(names)
 
         def open_member(name: str) -> BinaryIO:
@@ -203,7 +205,7 @@ def _unzipped(path: Path, target: Path, limits: Limits) -> Iterator[Path]:
                 sink.write(chunk)
         yield target
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise BadArchive(f"the tar.gz is damaged or cut off: {error}") from error
+        raise BadArchive(f"the tar.gz is damaged or cut off ({error}): {ANEW}") from error
     finally:
         target.unlink(missing_ok=True)
 
@@ -227,7 +229,7 @@ def _ignored(name: str) -> bool:
 
 def _add(names: dict[str, EntryT], name: str, entry: EntryT) -> None:
     if name in names:
-        raise BadArchive(f"{name} is in the archive twice")
+        raise BadArchive(f"{name} is in the archive twice: leave one out")
     names[name] = entry
 
 
@@ -243,7 +245,7 @@ def _check_total(total: int, limits: Limits) -> None:
 
 def _check_some(names: dict[str, zipfile.ZipInfo] | dict[str, tarfile.TarInfo]) -> None:
     if not names:
-        raise BadArchive("the archive holds no files")
+        raise BadArchive(f"the archive holds no files: {WANTED}")
 
 
 def _is_bomb(unpacked: int, packed: int, limits: Limits) -> bool:

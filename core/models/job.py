@@ -13,6 +13,7 @@ from core.models.states import JobState
 class Job(Base):
     """A fine-tuning job. ``event_seq`` and ``metric_seq`` count what it has told; SQL alone moves them.
 
+    ``estimate`` is what it was thought to cost, and from its end on under ``actual`` what it did.
     ``pipeline`` and ``weights`` are the sources it starts from (core.sources), resolved when it was made.
     """
 

@@ -14,7 +14,7 @@ class Model(Base):
     """A complete pipeline under a name.
 
     ``source`` says where it lies: ``folder:/abs/path`` on this host, or ``unit:ID/model`` in the output of
-    a unit. ``digest`` changes when its content does.
+    a unit. ``digest`` changes when its content does. ``size`` is a base model's core.sizes.PipelineSize.
     """
 
     __tablename__ = "model"
@@ -27,5 +27,6 @@ class Model(Base):
     base_model_id: Mapped[str | None]
     job_id: Mapped[str | None] = mapped_column(index=True)
     defaults: Mapped[Data | None] = mapped_column(Json)
+    size: Mapped[Data | None] = mapped_column(Json)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
     deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

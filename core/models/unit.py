@@ -15,7 +15,7 @@ class Unit(Base):
 
     ``fence`` counts claims; a write that carries an older one is refused. ``attempt`` counts the claims
     that were not given back unharmed; ``failures`` those that failed since the last progress. ``needs`` are
-    ids of units.
+    ids of units. ``cleared_at`` is when objects that its attempts left without a row were deleted.
     """
 
     __tablename__ = "unit"
@@ -23,6 +23,7 @@ class Unit(Base):
         Index(None, "state", "not_before"),
         Index(None, "state", "lease_expires_at"),
         Index(None, "content_key", "state"),
+        Index(None, "cleared_at", "finished_at"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -49,3 +50,4 @@ class Unit(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
     started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    cleared_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

@@ -40,9 +40,13 @@ class Claim:
     @property
     def prefix(self) -> str:
         """Where this attempt's objects go; no other attempt writes there."""
-        if self.job_id is None:
-            return f"datasets/{self.dataset_id}/{self.fence}"
-        return f"jobs/{self.job_id}/units/{self.unit_id}/{self.fence}"
+        of_unit = prefix_of(unit_id=self.unit_id, job_id=self.job_id, dataset_id=self.dataset_id)
+        return f"{of_unit}/{self.fence}"
+
+
+def prefix_of(*, unit_id: str, job_id: str | None, dataset_id: str | None) -> str:
+    """Return where the objects of all attempts at a unit go."""
+    return f"datasets/{dataset_id}" if job_id is None else f"jobs/{job_id}/units/{unit_id}"
 
 
 class Wish(StrEnum):
@@ -116,17 +120,17 @@ def claim_unit(
     return None
 
 
-def anything_pending(
+def pending_kind(
     session: Session, *, kinds: Sequence[UnitKind] = tuple(UnitKind), now: datetime | None = None
-) -> bool:
-    """Tell whether there is a unit of these kinds to claim now."""
+) -> UnitKind | None:
+    """Return the kind of a unit that could be claimed now, of these kinds; None when there is none."""
     found = (
-        select(Unit.id)
+        select(Unit.kind)
         .outerjoin(Job, Job.id == Unit.job_id)
         .where(claimable(now), Unit.kind.in_(kinds))
         .limit(1)
     )
-    return session.scalar(found) is not None
+    return session.scalar(found)
 
 
 def _take(

@@ -58,9 +58,9 @@ def _go_on(session: Session, job: Job) -> None:
         start_if_valid(session, job)
         return
     move(session, job, to=JobState.queued, come_from=(JobState.paused,))
-    pending = session.scalars(select(Unit.id).where(Unit.job_id == job.id, Unit.state == UnitState.pending))
-    for unit_id in pending:
-        outbox.enqueue(session, task=RUN_UNIT, payload=unit_id)
+    waiting = (Unit.job_id == job.id, Unit.state == UnitState.pending)
+    for unit_id, kind in session.execute(select(Unit.id, Unit.kind).where(*waiting)).all():
+        outbox.enqueue(session, task=RUN_UNIT[kind], payload=unit_id)
 
 
 def _locked(session: Session, project_id: str, job_id: str) -> Job:

@@ -1,11 +1,80 @@
-"""How long a job still takes, from what its own units took."""
+"""What a job costs: disk and memory from known sizes, time from what its own units took; and what it took."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
 
 from core.models import UNIT_ENDED, Unit, UnitKind, UnitState
-from spin_engine.hyperparameters import Hyperparameters
+from core.sizes import PipelineSize
+from spin_engine.hyperparameters import Hyperparameters, ReferencedHyperparameters
 
 FREE = frozenset({UnitKind.publish})  # copies files: seconds
+FLOAT = 4  # bytes: the denoiser is trained, and everything is kept, in float32
+MOMENTS = 2  # of Adam, for each trained value
+
+
+def beforehand(
+    size: PipelineSize, chosen: Hyperparameters, *, rows: int, dataset_bytes: int
+) -> dict[str, int]:
+    """Return what can be told before a job runs, from sizes alone.
+
+    ``disk_bytes``: the dataset's shards, its encoding, the rivals, every checkpoint (weights and both
+    moments of Adam), each iteration's weights, and the published model. Left out: previews, and the
+    reference errors, which are small.
+    ``memory_bytes_at_least``: what a training process holds of the denoiser: its weights, the trained values'
+    gradients and moments, and the second copy of them that an online reference needs. Activations, which
+    grow with batch and resolution, and the libraries themselves come on top.
+    """
+    plans = [(k, chosen.for_iteration(k)) for k in chosen.iterations]
+    side = size.side if chosen.resolution is None else chosen.resolution // size.factor
+    latent = size.channels * side * side
+    adapter = 0 if chosen.rank is None else chosen.rank * size.per_rank
+    trained = adapter or size.parameters
+    values = rows * (latent + size.text)
+    for _, plan in plans:
+        if plan.rivals == "drawn":
+            values += min(rows, plan.steps * chosen.batch_size) * latent
+        checkpoints = -(-plan.steps // chosen.checkpoint_every)
+        values += trained * (checkpoints * (1 + MOMENTS) + 1)
+    values += size.parameters + adapter
+    online = isinstance(chosen, ReferencedHyperparameters) and chosen.reference == "online"
+    held = size.parameters + adapter + trained * (1 + MOMENTS + online)
+    return {
+        "disk_bytes": dataset_bytes + FLOAT * values + size.other_bytes,
+        "memory_bytes_at_least": FLOAT * held,
+    }
+
+
+def taken(
+    units: Sequence[Unit],
+    manifests: Iterable[list[dict[str, Any]]],
+    *,
+    started: datetime | None,
+    finished: datetime,
+) -> dict[str, Any]:
+    """Return what a job took that has ended: ``seconds``, ``disk_bytes``, ``memory_bytes``.
+
+    Args:
+        units: of the job.
+        manifests: of its dataset and of its checkpoints; the units' own outputs are added.
+        started: when its first unit was claimed.
+        finished: when it ended.
+
+    ``memory_bytes`` is the most that one process of a unit held of the host's memory; None when no unit
+    ended well. An encoding that another job made counts as well: it lies in the store for this one too.
+    """
+    outputs = [unit.output for unit in units if unit.output is not None]
+    files = {
+        file["key"]: int(file["size"])
+        for manifest in (*manifests, *(output["files"] for output in outputs))
+        for file in manifest
+    }
+    peaks = [int(output["peak_memory_bytes"]) for output in outputs if output.get("peak_memory_bytes")]
+    return {
+        "seconds": None if started is None else round((finished - started).total_seconds(), 1),
+        "disk_bytes": sum(files.values()),
+        "memory_bytes": max(peaks, default=None),
+    }
 
 
 def seconds_left(units: Sequence[Unit], hyperparameters: Hyperparameters) -> float | None:

@@ -15,20 +15,25 @@ from core.clock import database_now, utcnow
 from core.db import settings_of
 from core.events import NewEvent, tell
 from core.ids import new_id
+from core.methods import hyperparameters_of
 from core.models import (
     JOB_ENDED,
     Attempt,
+    Checkpoint,
     Dataset,
     DatasetState,
     Job,
     JobState,
     Level,
+    Model,
     Unit,
     UnitKind,
     UnitState,
 )
 from core.planner import Transitions, UnitView, advance, plan_job, shards_of
 from core.queue import RUN_UNIT
+from core.runs import estimate
+from core.sizes import PipelineSize
 from spin_engine.config import JobConfig
 
 QUIETLY = {"synchronize_session": False}
@@ -75,8 +80,10 @@ def move(session: Session, job: Job, *, to: JobState, come_from: Sequence[JobSta
     return True
 
 
-def end(session: Session, job: Job, *, state: JobState, failure: dict[str, Any] | None = None) -> None:
-    """End a job that has not ended."""
+def end(
+    session: Session, job: Job, *, state: JobState, failure: dict[str, Any] | None = None, **values: Any
+) -> None:
+    """End a job that has not ended, changing ``values`` of it."""
     open_states = [each for each in JobState if each not in JOB_ENDED]
     move(
         session,
@@ -86,6 +93,7 @@ def end(session: Session, job: Job, *, state: JobState, failure: dict[str, Any] 
         failure=failure,
         finished_at=utcnow(),
         pause_requested=False,
+        **values,
     )
 
 
@@ -105,7 +113,11 @@ def settle(session: Session, job: Job) -> None:
     _call_off(session, found.cancel)
     if found.job is not None:
         culprit = next((unit for unit in units if unit.id == found.culprit), None)
-        end(session, job, state=found.job, failure=None if culprit is None else failure_of(culprit))
+        actual = _taken(session, job, units)
+        failure = None if culprit is None else failure_of(culprit)
+        end(
+            session, job, state=found.job, failure=failure, estimate=(job.estimate or {}) | {"actual": actual}
+        )
         return
     _make_ready(session, found)
     running = any(unit.state is UnitState.running for unit in units)
@@ -119,6 +131,21 @@ def settle(session: Session, job: Job) -> None:
         )
 
 
+def note_time(session: Session, job: Job) -> None:
+    """Keep the first estimate of a locked job's whole time, to be compared with what it takes."""
+    known = job.estimate or {}
+    if "seconds" in known or job.started_at is None:
+        return
+    units = session.scalars(
+        select(Unit).where(Unit.job_id == job.id).execution_options(populate_existing=True)
+    ).all()
+    left = estimate.seconds_left(units, hyperparameters_of(job.method))
+    if left is not None:
+        spent = (utcnow() - job.started_at).total_seconds()
+        job.estimate = known | {"seconds": round(spent + left, 1)}
+        session.flush()
+
+
 def failure_of(unit: Unit) -> dict[str, Any]:
     """Return a failed unit's failure as its job tells it."""
     return {**(unit.failure or {}), "unit": unit.id, "kind": unit.kind.value, "iteration": unit.iteration}
@@ -127,15 +154,15 @@ def failure_of(unit: Unit) -> dict[str, Any]:
 def _make_ready(session: Session, found: Transitions) -> None:
     if not found.ready:
         return
-    started = session.scalars(
+    started = session.execute(
         update(Unit)
         .where(Unit.id.in_(found.ready), Unit.state == UnitState.waiting)
         .values(state=UnitState.pending)
-        .returning(Unit.id)
+        .returning(Unit.id, Unit.kind)
         .execution_options(**QUIETLY)
     ).all()
-    for unit_id in sorted(started):
-        outbox.enqueue(session, task=RUN_UNIT, payload=unit_id)
+    for unit_id, kind in sorted(started, key=lambda unit: unit.id):
+        outbox.enqueue(session, task=RUN_UNIT[kind], payload=unit_id)
 
 
 def _call_off(session: Session, ids: Sequence[str]) -> None:
@@ -158,13 +185,35 @@ def _call_off(session: Session, ids: Sequence[str]) -> None:
     )
 
 
-def plan(session: Session, job: Job, *, rows: int) -> None:
-    """Write the units of a job whose dataset has so many rows, and let the first one start."""
+def _taken(session: Session, job: Job, units: Sequence[Unit]) -> dict[str, Any]:
+    saved = session.scalars(select(Checkpoint.files).where(Checkpoint.job_id == job.id)).all()
+    shards = session.get_one(Dataset, job.dataset_id).shards or []
+    return estimate.taken(units, [shards, *saved], started=job.started_at, finished=utcnow())
+
+
+def _beforehand(session: Session, job: Job, config: JobConfig, dataset: Dataset) -> dict[str, Any] | None:
+    base = session.get(Model, job.base_model_id)
+    if base is None or base.size is None:
+        return None
+    assert dataset.rows is not None
+    return estimate.beforehand(
+        PipelineSize.of_json(base.size),
+        config.method.hyperparameters,
+        rows=dataset.rows,
+        dataset_bytes=sum(file["size"] for file in dataset.shards or ()),
+    )
+
+
+def plan(session: Session, job: Job, *, dataset: Dataset) -> None:
+    """Write the units of a job whose dataset is ready, and let the first one start."""
     settings = settings_of(session)
+    rows = dataset.rows
+    assert rows is not None
     config = JobConfig.model_validate(
         {"model": job.model_id, "training_data": job.dataset_id, "method": job.method, "seed": job.seed}
     )
     asked = config.method.hyperparameters
+    job.estimate = _beforehand(session, job, config, dataset)
     planned = plan_job(
         asked.iterations,
         generates=frozenset(k for k in asked.iterations if asked.for_iteration(k).generates),
@@ -209,12 +258,11 @@ def start_if_valid(session: Session, job: Job) -> None:
             return
     if all(dataset.state is DatasetState.ready for dataset in datasets.values()):
         training = datasets[job.dataset_id]
-        assert training.rows is not None
         assert training.sha256 is not None
         job.content_key = content_key(job, training.sha256)
         session.flush()
         move(session, job, to=JobState.queued, come_from=(JobState.validating_files,))
-        plan(session, job, rows=training.rows)
+        plan(session, job, dataset=training)
 
 
 def content_key(job: Job, sha256: str) -> str:

@@ -124,7 +124,7 @@ def lose(
         assert unit.dataset_id is not None
         datasets.fail_dataset(session, dataset_id=unit.dataset_id, reason=reason.value, message=message)
     if state is UnitState.pending and not wait:
-        outbox.enqueue(session, task=RUN_UNIT, payload=unit_id)
+        outbox.enqueue(session, task=RUN_UNIT[unit.kind], payload=unit_id)
 
 
 def _lost(unit: Unit, reason: Reason, message: str, state: UnitState, wait: float) -> NewEvent:

@@ -11,7 +11,7 @@ from core.events import NewEvent, NewMetric, measure, tell
 from core.ids import new_id
 from core.models import Checkpoint, Level, Metric, Sample, Unit
 from core.runs.claims import Claim, hold
-from core.runs.lifecycle import QUIETLY
+from core.runs.lifecycle import QUIETLY, note_time
 from core.upsert import insert
 
 Line = dict[str, Any]
@@ -33,6 +33,8 @@ def record_events(session: Session, claim: Claim, lines: Sequence[Line]) -> None
     job = hold(session, claim, **values)
     if job is None:
         return
+    if progress is not None:
+        note_time(session, job)
     events: list[NewEvent] = []
     for line in lines:
         match line["type"]:

@@ -22,7 +22,8 @@ def succeed_unit(session: Session, claim: Claim, *, output: dict[str, Any]) -> N
         session: an open transaction.
         claim: what ``claim_unit`` gave.
         output: for units of jobs ``{"files": [{path, key, sha256, size}, ...]}``, the manifest of the unit's
-            ``out`` folder; for ``ingest`` what was found, ``shards`` and ``pages`` being manifests.
+            ``out`` folder, with ``peak_memory_bytes`` where it was measured; for ``ingest`` what was found,
+            ``shards`` and ``pages`` being manifests.
 
     Raises:
         StaleFence: the claim is lost; nothing may be committed.
@@ -97,4 +98,4 @@ def release_unit(session: Session, claim: Claim, *, cancelled: bool = False) -> 
         tell(session, job.id, [unit_event(claim, state.value, f"stopped, {outcome}")])
         settle(session, job)
     if not cancelled:
-        outbox.enqueue(session, task=RUN_UNIT, payload=claim.unit_id)
+        outbox.enqueue(session, task=RUN_UNIT[claim.kind], payload=claim.unit_id)

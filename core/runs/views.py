@@ -29,7 +29,8 @@ class JobDetails:
         iterations: one an iteration, -1 being the base model: state, step, of, objective, evaluation.
         attempts: one a unit in the order of the plan: what it does, its state, times, progress, failure.
         queue_position: 1 for the job that is started next; None unless it is queued.
-        estimate: ``{"seconds_left", "finish"}`` as far as it can be told.
+        estimate: as far as it can be told ``{"disk_bytes", "memory_bytes_at_least", "seconds"}`` (core.runs.
+            estimate), while it runs ``{"seconds_left", "finish"}``, and from its end on ``{"actual"}``.
     """
 
     iterations: list[dict[str, Any]]
@@ -99,12 +100,13 @@ def _attempt(unit: Unit) -> dict[str, Any]:
 
 
 def _estimate(job: Job, units: list[Unit], now: datetime) -> dict[str, Any] | None:
-    if job.state in JOB_ENDED or job.state is JobState.paused:
-        return None
-    left = seconds_left(units, hyperparameters_of(job.method))
-    if left is None:
-        return None
-    return {"seconds_left": round(left, 1), "finish": int((now + timedelta(seconds=left)).timestamp())}
+    told: dict[str, Any] = dict(job.estimate or {})
+    if job.state not in JOB_ENDED and job.state is not JobState.paused:
+        left = seconds_left(units, hyperparameters_of(job.method))
+        if left is not None:
+            finish = int((now + timedelta(seconds=left)).timestamp())
+            told |= {"seconds_left": round(left, 1), "finish": finish}
+    return told or None
 
 
 def has_ended(session: Session, *, job_id: str) -> bool:

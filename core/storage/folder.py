@@ -17,6 +17,7 @@ from core.storage.objects import CHUNK, Measured, Span, Stat, Stored, buffered, 
 
 PARTIAL = ".partial"  # no key may begin a part with a dot, so nothing in here can be asked for
 TRIES = 20
+ABANDONED_SECONDS = 24 * 3600.0  # since its last byte
 
 
 class FolderStore:
@@ -122,8 +123,15 @@ class FolderStore:
         return genuine and self._clock() < expires
 
     def prepare(self) -> None:
-        """Make the folder."""
-        (self._root / PARTIAL).mkdir(parents=True, exist_ok=True)
+        """Make the folder, and remove what uploads left half-written whose process was killed long ago."""
+        folder = self._root / PARTIAL
+        folder.mkdir(parents=True, exist_ok=True)
+        for partial in folder.iterdir():
+            try:
+                if self._clock() - partial.stat().st_mtime > ABANDONED_SECONDS:
+                    partial.unlink()
+            except FileNotFoundError:  # its upload has just ended
+                continue
 
     def check(self) -> None:
         """Raise OSError when nothing can be written below the folder."""

@@ -32,8 +32,8 @@ class Drawn:
     """[N], each caption as often as it was drawn."""
     seeds: list[int]
     """[N], of the noise that each picture started from."""
-    pictures: Sequence[Image.Image]
-    """[N]"""
+    pictures: dict[float, Gallery]
+    """By guidance, each [N]."""
     real: Sequence[Image.Image]
     """The data's own picture of each caption, at the same size."""
 
@@ -42,7 +42,7 @@ def run(spec: UnitSpec, reporter: Reporter, stop: Stop) -> None:
     """Read ``base``, ``weights`` and ``validation``, else ``data``; write pictures and numbers into ``out``.
 
     ``samples/0.png``, ..., and ``grid.png``: the first eight captions. ``metrics.json``: each metric with its
-    interval.
+    interval, of the first guidance under its own name, of another as ``NAME@GUIDANCE``.
     ``report.json``: what was drawn and how. Every iteration, of every method, draws the same captions from
     the same seeds, which follow from the job's seed.
     """
@@ -56,23 +56,33 @@ def _run(spec: UnitSpec, folder: Path, reporter: Reporter, stop: Stop) -> None:
     judge = spec.inputs["base"] / "spindle" / "judge"
     count = min(settings.eval_samples, len(shown.real))
     drawn = count * settings.eval_seeds
-    found = evaluate(
-        Pictures(shown.pictures[:drawn], shown.captions[:drawn], shown.real[:count]),
-        judge if judge.is_dir() else None,
-        seed=spec.seed,
-        metrics=settings.metrics,
-        device=accelerator().device,
-    )
-    values = {name: asdict(interval) for name, interval in found.values.items()}
+    values = {}
+    for guidance, pictures in shown.pictures.items():
+        found = evaluate(
+            Pictures(pictures[:drawn], shown.captions[:drawn], shown.real[:count]),
+            judge if judge.is_dir() else None,
+            seed=spec.seed,
+            metrics=settings.metrics,
+            device=accelerator().device,
+        )
+        mark = "" if guidance == settings.eval_guidances[0] else f"@{guidance:g}"
+        values |= {name + mark: asdict(interval) for name, interval in found.values.items()}
     firsts = slice(0, PREVIEWS * settings.eval_seeds, settings.eval_seeds)
-    previews = list(zip(shown.pictures[firsts], shown.captions[firsts], shown.seeds[firsts], strict=True))
+    previews = list(
+        zip(
+            shown.pictures[settings.eval_guidances[0]][firsts],
+            shown.captions[firsts],
+            shown.seeds[firsts],
+            strict=True,
+        )
+    )
     report = {
         "iteration": spec.iteration,
         "captions": count,
         "seeds_per_caption": settings.eval_seeds,
         "held_out": "validation" in spec.inputs,
         "steps": settings.eval_steps,
-        "guidance": settings.eval_guidance,
+        "guidance": settings.eval_guidances,
         "judge": judge.is_dir(),
         "metrics": settings.metrics
         and [choice.model_dump(mode="json", exclude_none=True) for choice in settings.metrics],
@@ -101,17 +111,20 @@ def _draw(spec: UnitSpec, folder: Path, reporter: Reporter, stop: Stop) -> Drawn
         captions += [row.caption] * settings.eval_seeds
         seeds += [seed_of(spec.seed, index, number) for number in range(settings.eval_seeds)]
         real.put(index, fit(row.picture(), side))
-    pictures = Gallery(folder / "drawn", range(len(captions)))
-    pictures.folder.mkdir()
-    fill(
-        pictures,
-        family,
-        captions,
-        seeds,
-        Sitting(settings.eval_steps, settings.eval_guidance, side),
-        before=stop.check,
-        after=Progress(reporter, "evaluate", len(captions)).advance,
-    )
+    progress = Progress(reporter, "evaluate", len(captions) * len(settings.eval_guidances))
+    pictures = {}
+    for guidance in settings.eval_guidances:
+        pictures[guidance] = Gallery(folder / f"drawn-{guidance:g}", range(len(captions)))
+        pictures[guidance].folder.mkdir()
+        fill(
+            pictures[guidance],
+            family,
+            captions,
+            seeds,
+            Sitting(settings.eval_steps, guidance, side),
+            before=stop.check,
+            after=progress.advance,
+        )
     return Drawn(captions, seeds, pictures, real[: len(captions) // settings.eval_seeds])
 
 

@@ -58,6 +58,12 @@ def columns(
     return tuple(found)
 
 
+def guidances(job: Job) -> tuple[float, ...]:
+    """Return the guidances at which a job measured its iterations."""
+    given = job.method.hyperparameters["eval_guidance"]
+    return tuple(map(float, given)) if isinstance(given, list) else (float(given),)
+
+
 def result_of(job: Job) -> str:
     """Return the model that a succeeded job made."""
     assert job.fine_tuned_model, "a succeeded job has a result"

@@ -85,7 +85,7 @@ class Column:
         role: which line of the story it belongs to.
         model: its name in the API.
         note: a few words on what it is.
-        measured: by the measures' names; empty when nothing was measured.
+        measured: by the measures' names, see ``Facts.key``; empty when nothing was measured.
     """
 
     label: str
@@ -145,8 +145,14 @@ class Facts:
     charts: tuple[Chart, ...]
     costs: tuple[Cost, ...]
     settings: tuple[tuple[str, str], ...]
+    guidances: tuple[float, ...]
+    """At which every model was measured; the pictures are drawn with the first."""
     held_out: int
     trained_on: int
     seconds: float
     finished: str
     command: str
+
+    def key(self, measure: Measure, guidance: float) -> str:
+        """Return the name under which a column's measure at a guidance is found."""
+        return measure.name if guidance == self.guidances[0] else f"{measure.name}@{guidance:g}"

@@ -94,31 +94,37 @@ def _picture(png: bytes, said: str) -> str:
 
 
 def _numbers(facts: Facts) -> str:
+    tables = "\n".join(_number_table(facts, guidance) for guidance in facts.guidances)
+    return f"""<section id="numbers">
+<h2>The numbers</h2>
+<p class="note">Measured on the {facts.held_out} held-out captions, with 95% bootstrap intervals over captions
+and sampling seeds. The best value is bold; where intervals overlap, the difference may be chance.</p>
+{tables}
+</section>"""
+
+
+def _number_table(facts: Facts, guidance: float) -> str:
     heads = "".join(
         f'<th scope="col" class="{each.role}">{escape(each.label)}</th>' for each in facts.columns
     )
+    keys = {facts.key(measure, guidance): measure for measure in MEASURES}
     rows = "\n".join(
-        _number_row(measure, facts.columns)
-        for measure in MEASURES
-        if any(measure.name in column.measured for column in facts.columns)
+        _number_row(measure, key, facts.columns)
+        for key, measure in keys.items()
+        if any(key in column.measured for column in facts.columns)
     )
-    return f"""<section id="numbers">
-<h2>The numbers</h2>
-<p class="note">Measured on the {facts.held_out} held-out captions, with 95% bootstrap intervals. The best
-value is bold; where intervals overlap, the difference may be chance.</p>
+    title = "Drawn without guidance" if guidance == 1 else f"Drawn with guidance {guidance:g}"
+    return f"""<h3>{title}</h3>
 <table class="numbers">
 <thead><tr><th scope="col"></th>{heads}<th></th></tr></thead>
 <tbody>
 {rows}
 </tbody>
-</table>
-</section>"""
+</table>"""
 
 
-def _number_row(measure: Measure, columns: tuple[Column, ...]) -> str:
-    measured = {
-        column.label: column.measured[measure.name] for column in columns if measure.name in column.measured
-    }
+def _number_row(measure: Measure, key: str, columns: tuple[Column, ...]) -> str:
+    measured = {column.label: column.measured[key] for column in columns if key in column.measured}
     choose = min if measure.better == "lower" else max
     best = measure.shown(choose(interval.value for interval in measured.values()))
     cells = []

@@ -32,7 +32,6 @@ MODEL = "starter"
 LOOK_SECONDS = 1.0
 ONE_WORKER = {"SPINDLE_SHARD_ROWS": "1000"}  # shards are for several workers: here each costs one more start
 PROMPT = "red apple"
-SAMPLER = {"steps": "steps", "guidance_scale": "guidance"}
 
 
 def run(report: Path, state: Path) -> None:
@@ -85,7 +84,9 @@ def experience(client: Spindle, state: Path, began: float) -> Facts:
     measured = [collect.evaluations(client.jobs.events(job.id)) for job in (sft, spin)]
     columns = collect.columns(sft, spin, (measured[0], measured[1]), client.jobs.checkpoints(spin.id))
     wanted = spread(held_out(DATA / "test.zip"))
-    sampler = {name: spin.method.hyperparameters[f"eval_{short}"] for name, short in SAMPLER.items()}
+    settings = spin.method.hyperparameters
+    guidances = collect.guidances(spin)
+    sampler = {"steps": settings["eval_steps"], "guidance_scale": guidances[0]}
     with Progress(console=out, transient=True, disable=not out.is_terminal) as progress:
         task = progress.add_task("Drawing held-out captions", total=len(columns) * len(wanted))
         rows = draw_rows(client, columns, wanted, sampler, lambda: progress.advance(task))
@@ -96,7 +97,8 @@ def experience(client: Spindle, state: Path, began: float) -> Facts:
         charts=collect.charts(sft, spin, *curves),
         costs=(collect.cost(sft, "SFT"), collect.cost(spin, "SPIN")),
         settings=collect.settings(sft, spin),
-        held_out=min(int(spin.method.hyperparameters["eval_samples"]), test.rows or 0),
+        guidances=guidances,
+        held_out=min(int(settings["eval_samples"]), test.rows or 0),
         trained_on=train.rows or 0,
         seconds=time.monotonic() - began,
         finished=datetime.now(UTC).astimezone().strftime("%Y-%m-%d %H:%M"),
@@ -160,11 +162,13 @@ def conclude(facts: Facts, report: Path, sheet: Path) -> None:
     table = Table(
         "", *(column.label for column in facts.columns), box=None, pad_edge=False, header_style="bold"
     )
-    for measure in MEASURES:
-        found = [column.measured.get(measure.name) for column in facts.columns]
-        if any(found):
-            values = ("" if each is None else measure.shown(each.value) for each in found)
-            table.add_row(f"{measure.title} ({measure.better} is better)", *values)
+    for guidance in facts.guidances:
+        for measure in MEASURES:
+            found = [column.measured.get(facts.key(measure, guidance)) for column in facts.columns]
+            if any(found):
+                values = ("" if each is None else measure.shown(each.value) for each in found)
+                title = f"{measure.title} ({measure.better} is better)"
+                table.add_row(f"{title}, guidance {guidance:g}", *values)
     verdict = judge(facts)
     out.print()
     out.print(table)

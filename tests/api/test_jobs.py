@@ -85,6 +85,14 @@ def test_a_job_that_is_worked_on_ends_with_a_model(platform: Running) -> None:
     assert done["queue_position"] is None
     assert done["iterations"][-1]["evaluation"] == {"style": 0.5}
     assert {each["state"] for each in done["attempts"]} == {"succeeded"}
+    actual = done["estimate"]["actual"]
+    assert actual["seconds"] == pytest.approx(done["finished_at"] - done["started_at"], abs=1.1)
+    stored = sum(
+        platform.store.stat(key).size for key in platform.store.list("jobs/") if "/samples/" not in key
+    )
+    shards = sum(platform.store.stat(key).size for key in platform.store.list("datasets/") if "shard-" in key)
+    assert actual["disk_bytes"] == stored + shards
+    assert actual["memory_bytes"] is None  # no process was measured
 
 
 def test_jobs_wait_in_the_order_of_priority(platform: Running) -> None:

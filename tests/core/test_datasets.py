@@ -53,7 +53,9 @@ def test_a_new_dataset_is_validating_and_owes_a_doorbell(database: Database, mad
         assert (dataset.name, dataset.version, dataset.state) == ("birds", 1, DatasetState.validating)
         unit = session.scalars(select(Unit)).one()
         assert (unit.kind, unit.state, unit.dataset_id) == (UnitKind.ingest, UnitState.pending, made)
-        assert session.scalars(select(Outbox.payload).where(Outbox.task == RUN_UNIT)).all() == [unit.id]
+        assert session.scalars(
+            select(Outbox.payload).where(Outbox.task == RUN_UNIT[UnitKind.ingest])
+        ).all() == [unit.id]
 
 
 @pytest.mark.usefixtures("made")

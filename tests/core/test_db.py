@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from core import outbox
 from core.clock import database_now, utcnow
 from core.db import Database, transaction
-from core.models import File, Outbox, Project
+from core.models import File, Outbox, Project, UnitKind
 from core.queue import RUN_UNIT
 from core.settings import Settings
 
@@ -27,7 +27,7 @@ def test_an_error_undoes_it_all(database: Database) -> None:
     def break_off() -> None:
         with transaction(database) as session:
             session.add(Project(id="proj-a", name="a"))
-            outbox.enqueue(session, task=RUN_UNIT, payload="unit-1")
+            outbox.enqueue(session, task=RUN_UNIT[UnitKind.train], payload="unit-1")
             session.flush()
             raise RuntimeError
 

@@ -1,6 +1,7 @@
 """Drawings on both databases: asked for, claimed once, fenced, tried again, given up."""
 
 import dataclasses
+import io
 import threading
 from datetime import timedelta
 from typing import Any
@@ -17,6 +18,7 @@ from core.models import Drawing, DrawingState, Outbox, Reason
 from core.queue import DRAW
 from core.settings import Settings
 from core.sources import Source
+from core.storage.store import store_for
 from tests.core.runs.making import PROJECT, ground
 
 LEASE = 30.0
@@ -230,3 +232,21 @@ def test_attempts_write_under_prefixes_of_their_own(base: Database) -> None:
     first = claimed(base)
     second = dataclasses.replace(first, fence=2)
     assert (first.prefix, second.prefix) == (f"drawings/{drawing_id}/1", f"drawings/{drawing_id}/2")
+
+
+def test_pictures_are_deleted_a_day_after_they_were_drawn(base: Database, settings: Settings) -> None:
+    store = store_for(settings)
+    drawn, waiting = ask(base), ask(base)
+    holder = claimed(base)
+    assert holder.drawing_id == drawn
+    for name in ("0.png", "1.png"):
+        store.put(f"{holder.prefix}/{name}", io.BytesIO(b"png"), 3)
+    with transaction(base) as session:
+        drawings.finish_drawing(session, holder, files=FILES, seconds=1.0)
+    day = utcnow() + timedelta(seconds=drawings.KEEP_SECONDS)
+    assert drawings.purge(base, store, now=day - timedelta(seconds=60)) == 0
+    assert len(list(store.list("drawings/"))) == 2
+    assert drawings.purge(base, store, now=day + timedelta(seconds=60)) == 1
+    assert list(store.list("drawings/")) == []
+    with transaction(base) as session:
+        assert session.scalars(select(Drawing.id)).all() == [waiting]

@@ -1,10 +1,12 @@
 """Rows of files, and when their bytes go."""
 
 import io
+from datetime import timedelta
 
 import pytest
 
 from core import files, keys
+from core.clock import utcnow
 from core.db import Database, transaction
 from core.errors import Conflict, NotFound
 from core.models import Dataset, DatasetState, File, Project
@@ -96,3 +98,15 @@ def test_another_projects_file_is_not_there(database: Database, folder: ObjectSt
                 attempt(session, project_id="proj-other", file_id=file.id)
         assert files.list_files(session, project_id="proj-other").items == []
     assert files.purge(database, folder) == 0
+
+
+def test_bytes_that_never_got_a_row_are_deleted_after_a_day(database: Database, folder: ObjectStore) -> None:
+    kept, deleted = upload(database, folder), upload(database, folder)
+    with transaction(database) as session:
+        files.delete_file(session, project_id=PROJECT, file_id=deleted.id)
+    folder.put(files.object_key(project_id=PROJECT, file_id="file-lost"), io.BytesIO(b"lost"), 4)
+    folder.put("jobs/one", io.BytesIO(b"other"), 5)
+    assert files.clear_lost(database, folder) == 0
+    later = utcnow() + files.LOST_AFTER + timedelta(minutes=1)
+    assert files.clear_lost(database, folder, now=later) == 1
+    assert sorted(folder.list("")) == sorted([kept.key, deleted.key, "jobs/one"])

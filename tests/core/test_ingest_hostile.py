@@ -15,6 +15,8 @@ from core.ingest.dataset import ingest
 from core.ingest.limits import BadArchive
 from tests.core.archives import LIMITS, picture, write_tar, write_zip
 
+ANEW = "pack it anew and upload it again"
+WANTED = "upload a zip or tar of pictures with captions"
 GOOD = {"a.png": picture(), "a.txt": b"a red one"}
 
 
@@ -182,13 +184,13 @@ def test_too_many_entries(tmp_path: Path) -> None:
 
 def test_a_name_that_is_there_twice(tmp_path: Path) -> None:
     archive = tar_with(tmp_path / "a.tar", tar_entry("./a.png"))
-    assert refused(archive) == "a.png is in the archive twice"
+    assert refused(archive) == "a.png is in the archive twice: leave one out"
 
 
 def test_a_zip_that_is_cut_off(tmp_path: Path) -> None:
     archive = write_zip(tmp_path / "a.zip", GOOD)
     archive.write_bytes(archive.read_bytes()[:-30])
-    assert refused(archive) == "the zip is damaged or cut off: File is not a zip file"
+    assert refused(archive) == f"the zip is damaged or cut off (File is not a zip file): {ANEW}"
 
 
 @pytest.mark.parametrize("left", [0.3, 0.6])
@@ -196,13 +198,13 @@ def test_a_tar_that_is_cut_off(tmp_path: Path, left: float) -> None:
     archive = write_tar(tmp_path / "a.tar", GOOD | {"big.png": bytes(20_000)})
     data = archive.read_bytes()
     archive.write_bytes(data[: int(len(data) * left)])
-    assert refused(archive) == "the tar is damaged or cut off: unexpected end of data"
+    assert refused(archive) == f"the tar is damaged or cut off (unexpected end of data): {ANEW}"
 
 
 def test_a_tar_that_ends_between_two_entries(tmp_path: Path) -> None:
     archive = write_tar(tmp_path / "a.tar", GOOD)
     archive.write_bytes(archive.read_bytes()[:1024])
-    assert refused(archive) == "the tar is damaged or cut off: it has no end mark"
+    assert refused(archive) == f"the tar is damaged or cut off (it has no end mark): {ANEW}"
 
 
 def test_a_tar_with_a_damaged_header_in_the_middle(tmp_path: Path) -> None:
@@ -210,14 +212,15 @@ def test_a_tar_with_a_damaged_header_in_the_middle(tmp_path: Path) -> None:
     data = bytearray(archive.read_bytes())
     data[1024 + 150] ^= 0xFF
     archive.write_bytes(data)
-    assert refused(archive) == "the tar is damaged or cut off: it has no end mark"
+    assert refused(archive) == f"the tar is damaged or cut off (it has no end mark): {ANEW}"
 
 
 def test_a_tar_gz_that_is_cut_off(tmp_path: Path) -> None:
     archive = write_tar(tmp_path / "a.tar.gz", GOOD, mode="w:gz")
     archive.write_bytes(archive.read_bytes()[:-20])
     assert refused(archive) == (
-        "the tar.gz is damaged or cut off: Compressed file ended before the end-of-stream marker was reached"
+        "the tar.gz is damaged or cut off "
+        f"(Compressed file ended before the end-of-stream marker was reached): {ANEW}"
     )
 
 
@@ -240,19 +243,19 @@ def test_a_sparse_file(tmp_path: Path) -> None:
 
 def test_an_empty_file(tmp_path: Path) -> None:
     (tmp_path / "a.zip").touch()
-    assert refused(tmp_path / "a.zip") == "the file is empty"
+    assert refused(tmp_path / "a.zip") == f"the file is empty: {WANTED}"
 
 
 @pytest.mark.parametrize("make", [write_zip, write_tar])
 def test_an_archive_without_files(tmp_path: Path, make: Callable[..., Path]) -> None:
     assert refused(make(tmp_path / "a", {"__MACOSX/a.png": b"", ".DS_Store": b""})) == (
-        "the archive holds no files"
+        f"the archive holds no files: {WANTED}"
     )
 
 
 def test_what_is_no_archive(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(b"%PDF-1.7 " + bytes(2000))
-    assert refused(tmp_path / "a.zip") == "the file is neither a zip nor a tar"
+    assert refused(tmp_path / "a.zip") == f"the file is neither a zip nor a tar: {WANTED}"
 
 
 def test_two_metadata_files(tmp_path: Path) -> None:

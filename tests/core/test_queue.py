@@ -14,12 +14,13 @@ from core import outbox
 from core.clock import utcnow
 from core.db import Database, transaction
 from core.errors import Unavailable
-from core.models import Outbox
+from core.models import Outbox, UnitKind
 from core.queue import DRAW, RUN_UNIT, UNITS, Bell, celery_app, check_broker, queue_folder
 from core.settings import Settings
 from tests.services import free_ports, redis_server
 
 SENDERS, EACH = 3, 40
+TRAIN = RUN_UNIT[UnitKind.train]
 
 
 @pytest.fixture(params=["folder", "redis"])
@@ -38,7 +39,7 @@ def bell(queue: Settings) -> Iterator[Bell]:
     opened.close()
 
 
-def take_all(settings: Settings, name: str = UNITS) -> list[tuple[str, Any]]:
+def take_all(settings: Settings, name: str = UNITS[UnitKind.train]) -> list[tuple[str, Any]]:
     """Take every message out of a queue: the task and its arguments."""
     with celery_app(settings) as app, app.connection_for_read() as connection:
         messages = connection.SimpleQueue(app.amqp.queues[name])
@@ -56,14 +57,16 @@ def take_all(settings: Settings, name: str = UNITS) -> list[tuple[str, Any]]:
 def ring_often(settings: Settings, sender: int) -> None:
     bell = Bell(settings)
     for number in range(EACH):
-        assert bell.ring(RUN_UNIT, f"unit-{sender}-{number}")
+        assert bell.ring(TRAIN, f"unit-{sender}-{number}")
     bell.close()
 
 
 def test_each_task_has_its_queue(queue: Settings, bell: Bell) -> None:
-    assert bell.ring(RUN_UNIT, "unit-1")
+    assert bell.ring(TRAIN, "unit-1")
+    assert bell.ring(RUN_UNIT[UnitKind.ingest], "unit-2")
     assert bell.ring(DRAW, "draw-1")
-    assert take_all(queue, "units") == [("worker.units.ring", ["unit-1"])]
+    assert take_all(queue, "units-ingest") == [("worker.units.ingest", ["unit-2"])]
+    assert take_all(queue, "units-train") == [("worker.units.train", ["unit-1"])]
     assert take_all(queue, "drawings") == [("worker.serve.ring", ["draw-1"])]
 
 
@@ -87,7 +90,7 @@ def test_a_folder_leaves_no_message_elsewhere(tmp_path: Path, monkeypatch: pytes
     settings = Settings(state=tmp_path)
     ring_often(settings, 0)
     [first, *_] = sorted((queue_folder(settings) / "messages").iterdir())
-    assert json.loads(first.read_text())["headers"]["task"] == RUN_UNIT
+    assert json.loads(first.read_text())["headers"]["task"] == TRAIN
     assert len(take_all(settings)) == EACH
     assert list((queue_folder(settings) / "messages").iterdir()) == []
 
@@ -112,7 +115,7 @@ def test_a_queue_that_is_there_passes(queue: Settings) -> None:
 def test_a_queue_that_is_down_costs_a_warning(tmp_path: Path) -> None:
     settings = Settings(state=tmp_path, broker_url=f"redis://127.0.0.1:{free_ports(1)[0]}/0")
     bell = Bell(settings)
-    assert not bell.ring(RUN_UNIT, "unit-1")
+    assert not bell.ring(TRAIN, "unit-1")
     bell.close()
     with pytest.raises(Unavailable):
         check_broker(settings)
@@ -135,10 +138,10 @@ def test_work_is_never_acknowledged_late(queue: Settings) -> None:
 
 def test_a_doorbell_rings_after_the_commit(database: Database, settings: Settings) -> None:
     with transaction(database) as session:
-        outbox.enqueue(session, task=RUN_UNIT, payload="unit-1")
+        outbox.enqueue(session, task=TRAIN, payload="unit-1")
         session.flush()
         assert take_all(settings) == []
-    assert take_all(settings) == [(RUN_UNIT, ["unit-1"])]
+    assert take_all(settings) == [(TRAIN, ["unit-1"])]
     with transaction(database) as session:
         assert session.scalars(select(Outbox.sent_at)).one() is not None
 
@@ -146,7 +149,7 @@ def test_a_doorbell_rings_after_the_commit(database: Database, settings: Setting
 def test_a_rolled_back_doorbell_never_rings(database: Database, settings: Settings) -> None:
     def break_off() -> None:
         with transaction(database) as session:
-            outbox.enqueue(session, task=RUN_UNIT, payload="unit-1")
+            outbox.enqueue(session, task=TRAIN, payload="unit-1")
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
@@ -157,17 +160,17 @@ def test_a_rolled_back_doorbell_never_rings(database: Database, settings: Settin
 def test_the_relay_rings_what_was_not_sent(database: Database, settings: Settings) -> None:
     """As when the process is killed between the commit and the message."""
     with transaction(database) as session:
-        session.add(Outbox(id="msg-1", task=RUN_UNIT, payload="unit-1", created_at=utcnow()))
+        session.add(Outbox(id="msg-1", task=TRAIN, payload="unit-1", created_at=utcnow()))
     assert outbox.relay(database, settings) == 0
     later = utcnow() + timedelta(seconds=settings.doorbell_seconds + 1)
     assert outbox.relay(database, settings, now=later) == 1
     assert outbox.relay(database, settings, now=later) == 0
-    assert take_all(settings) == [(RUN_UNIT, ["unit-1"])]
+    assert take_all(settings) == [(TRAIN, ["unit-1"])]
 
 
 def test_the_relay_forgets_what_was_sent_long_ago(database: Database, settings: Settings) -> None:
     with transaction(database) as session:
-        outbox.enqueue(session, task=RUN_UNIT, payload="unit-1")
+        outbox.enqueue(session, task=TRAIN, payload="unit-1")
     outbox.relay(database, settings, now=utcnow() + timedelta(hours=1, seconds=5))
     with transaction(database) as session:
         assert session.scalars(select(Outbox)).all() == []
@@ -177,7 +180,7 @@ def test_a_commit_stands_when_the_queue_is_down(database: Database, settings: Se
     down = settings.model_copy(update={"broker_url": f"redis://127.0.0.1:{free_ports(1)[0]}/0"})
     alone = Database(down)
     with transaction(alone) as session:
-        outbox.enqueue(session, task=RUN_UNIT, payload="unit-1")
+        outbox.enqueue(session, task=TRAIN, payload="unit-1")
     alone.dispose()
     with transaction(database) as session:
         assert session.scalars(select(Outbox.sent_at)).one() is None

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from core.errors import StoreUnavailable
-from core.storage.folder import PARTIAL, FolderStore
+from core.storage.folder import ABANDONED_SECONDS, PARTIAL, FolderStore
 from core.storage.s3 import PART_BYTES, S3Store
 from core.storage.store import ObjectStore
 from tests.services import SECRET, free_ports
@@ -242,3 +242,18 @@ def test_a_store_that_is_down_is_unavailable() -> None:
 def test_unknown_options_of_the_address_are_refused() -> None:
     with pytest.raises(ValueError, match=r"\['sequre'\]"):
         S3Store.from_url("s3://key:secret@host/bucket?sequre=0")
+
+
+def test_what_a_killed_upload_left_is_removed_after_a_day(tmp_path: Path) -> None:
+    store = FolderStore(
+        tmp_path / "objects", public_url="http://here:1", secret=b"k" * 32, clock=lambda: 200_000.0
+    )
+    store.prepare()
+    partials = tmp_path / "objects" / PARTIAL
+    for name, age in (("killed", ABANDONED_SECONDS + 1), ("running", ABANDONED_SECONDS - 1)):
+        (partials / name).write_bytes(b"half")
+        os.utime(partials / name, (200_000.0 - age,) * 2)
+    put(store, "a/b")
+    store.prepare()
+    assert [path.name for path in partials.iterdir()] == ["running"]
+    assert read(store, "a/b") == DATA

@@ -99,6 +99,7 @@ def sample() -> Facts:
         charts=curves(),
         costs=costs,
         settings=settings,
+        guidances=(1.0,),
         held_out=64,
         trained_on=345,
         seconds=764,

@@ -117,7 +117,7 @@ def test_gains_and_losses_are_both_told() -> None:
     assert verdict.sentence == (
         "On 64 held-out captions, after 400 optimiser steps each, SPIN 2 is clearly better than SFT in "
         "Fréchet distance (5.1 against 12.5), style (0.46 against 0.23) and colour distance "
-        "(0.21 against 0.37); clearly worse in captions found (0.24 against 0.30); "
+        "(0.21 against 0.37), clearly worse in captions found (0.24 against 0.30), "
         "not clearly different in caption likeness (0.35 against 0.36)."
     )
 
@@ -151,6 +151,27 @@ def test_unequal_budgets_are_not_called_equal() -> None:
     facts = sample()
     costs = (facts.costs[0], dataclasses.replace(facts.costs[1], steps=500))
     assert "optimiser steps each" not in judge(dataclasses.replace(facts, costs=costs)).sentence
+
+
+def test_each_guidance_is_judged_and_shown_apart() -> None:
+    facts = sample()
+    at_two = {"sft": Interval(4.4, 4.0, 4.8), "spin": Interval(4.6, 4.2, 5.0), "base": Interval(30, 29, 31)}
+    columns = tuple(
+        dataclasses.replace(each, measured=each.measured | {"frechet_distance@2": at_two[each.role]})
+        for each in facts.columns
+    )
+    both = dataclasses.replace(facts, columns=columns, guidances=(1.0, 2.0))
+    sentence = judge(both).sentence
+    assert (
+        "SPIN 2 is at guidance 1 clearly better than SFT in Fréchet distance (5.1 against 12.5)" in sentence
+    )
+    assert "; at guidance 2 not clearly different from SFT in Fréchet distance (4.6 against 4.4)." in sentence
+    assert sentence.endswith(
+        " Each at its better guidance: Fréchet distance of SPIN 2 4.6 at 2 and of SFT 4.4 at 2."
+    )
+    text = Reader(render(both)).text
+    assert text.index("Drawn without guidance") < text.index("Drawn with guidance 2")
+    assert "4.4 4.0 to 4.8 4.6 4.2 to 5.0" in text
 
 
 def test_without_measures_there_is_no_verdict() -> None:

@@ -23,6 +23,7 @@ from spindle.location import importable
 from spindle.port import check_port, free_port
 
 SECONDS = 90.0
+UNITS, INGEST = "worker units --except ingest", "worker units --kinds ingest"
 
 
 def until(condition: Callable[[], bool], what: str, seconds: float = SECONDS) -> None:
@@ -143,12 +144,11 @@ def test_the_platform_starts_mends_itself_and_stops_whole(tmp_path: Path) -> Non
         assert (state / "url").read_text().strip() in text
         assert str(state / "logs") in text
 
-        victim = pid_of(process, "worker units")
+        assert pid_of(process, INGEST) is not None
+        victim = pid_of(process, UNITS)
         assert victim is not None
         os.kill(victim, signal.SIGKILL)
-        until(
-            lambda: pid_of(process, "worker units") not in {None, victim}, "the worker was not started again"
-        )
+        until(lambda: pid_of(process, UNITS) not in {None, victim}, "the worker was not started again")
         assert "units was killed by SIGKILL" in said.read_text()
 
         second = subprocess.run(

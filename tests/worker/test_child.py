@@ -46,6 +46,18 @@ def start(tmp_path: Path, script: str) -> Child:
     return Child([sys.executable, "-c", script], env=environment(), folder=tmp_path)
 
 
+def test_a_child_keeps_compiled_modules_though_its_worker_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setenv("SPINDLE_SECRET", "s" * 32)
+    (tmp_path / "noun.py").write_text("")
+    child = start(tmp_path, "import os, sys; sys.path.insert(0, ''); import noun; print(dict(os.environ))")
+    assert child.wait().code == 0
+    assert [path.name.partition(".")[0] for path in (tmp_path / "__pycache__").iterdir()] == ["noun"]
+    assert not {"PYTHONDONTWRITEBYTECODE", "SPINDLE_SECRET"} & environment().keys()
+
+
 def first_line(child: Child) -> dict[str, object]:
     while True:
         lines, more = child.hear(0.05)

@@ -40,7 +40,7 @@ def test_a_job_runs_in_the_cluster_though_its_messages_were_lost(
     with platform(tmp_path, **urls) as made:
         job_id = made.submit(made.upload(archive(tmp_path, 4)), SFT)
         with redis.Redis.from_url(redis_url) as client:
-            assert client.llen("units") == 1
+            assert client.llen("units-ingest") == 1
             client.flushall()
         for role in ("beat", "units", "units"):
             made.start(role)

@@ -9,7 +9,6 @@ import pytest
 from core.settings import Settings
 from core.sources import Source, SourceFile
 from core.storage.store import ObjectStore, store_for
-from worker import staging
 from worker.staging import Interrupted, inside, make_room, stage
 from worker.workplace import open_workplace
 
@@ -86,7 +85,7 @@ def test_the_folder_unused_for_longest_makes_room(tmp_path: Path) -> None:
         os.utime(tmp_path / name, (1000 - age, 1000 - age))
     make_room(tmp_path, limit=10)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["middle", "new"]
-    make_room(tmp_path, limit=staging.CACHE_BYTES)
+    make_room(tmp_path, limit=1000)
     assert len(list(tmp_path.iterdir())) == 2
 
 

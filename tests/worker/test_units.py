@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -20,8 +21,9 @@ from core.models import Dataset, DatasetState, Unit, UnitKind, UnitState
 from core.runs import claims, reaping
 from core.runs.claims import Claim
 from core.settings import Settings
+from tests.core.runs import making
 from tests.worker.processes import gone, within
-from worker import intake
+from worker import engine, intake
 from worker.attempt import Attempt
 from worker.child import ROOT, Child, environment
 from worker.units import run_unit, run_units
@@ -141,6 +143,66 @@ def test_a_crash_is_told_and_tried_again_and_then_given_up(
     assert unit.state is UnitState.failed
     with transaction(place.database) as session:
         assert session.get_one(Dataset, dataset_id).state is DatasetState.failed
+
+
+def job_unit_of(place: Workplace, monkeypatch: pytest.MonkeyPatch, script: str) -> Claim:
+    """Claim the first unit of a job, for which a script will stand."""
+    making.make_job(place.database, making.ready_dataset(place.database))
+
+    def start(attempt: Attempt[Claim]) -> Child:
+        return Child([sys.executable, "-c", script], env=environment(), folder=attempt.scratch)
+
+    monkeypatch.setattr(engine, "start", start)
+    return claim_of(place)
+
+
+def test_a_unit_may_be_silent_as_long_as_the_settings_say(
+    place: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.settings = place.settings.model_copy(update={"unit_stall_seconds": 0.5})
+    claim = job_unit_of(place, monkeypatch, SLEEPS)
+    run_unit(place, claim)
+    with transaction(place.database) as session:
+        unit = session.get_one(Unit, claim.unit_id)
+    assert unit.failure is not None
+    assert unit.failure["reason"] == "timeout"
+    assert unit.failure["message"] == "nothing was heard of the process for 0.5 seconds"
+
+
+def test_a_stopping_unit_has_the_grace_that_the_settings_say(
+    place: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.settings = place.settings.model_copy(update={"shutdown_grace_seconds": 0.5})
+    claim = job_unit_of(place, monkeypatch, f"import signal; signal.signal(15, signal.SIG_IGN); {SLEEPS}")
+    other = threading.Timer(0.5, place.draining.set)
+    other.start()
+    began = time.monotonic()
+    run_unit(place, claim)
+    other.join()
+    assert time.monotonic() - began < 10  # the script would sleep for a minute
+    with transaction(place.database) as session:
+        unit = session.get_one(Unit, claim.unit_id)
+    assert (unit.state, unit.attempt, unit.failures) == (UnitState.pending, 0, 0)
+
+
+def test_the_process_that_reads_archives_has_the_limits_of_the_settings(
+    place: Workplace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = {"ingest_memory_bytes": 1 << 30, "ingest_cpu_seconds": 7}
+    place.settings = place.settings.model_copy(update=limits)
+    dataset_of(place, b"no archive", tmp_path)
+    specs: list[dict[str, object]] = []
+    start = intake.start
+
+    def noted(attempt: Attempt[Claim]) -> Child:
+        child = start(attempt)
+        specs.append(json.loads((attempt.scratch / "spec.json").read_text()))
+        return child
+
+    monkeypatch.setattr(intake, "start", noted)
+    assert run_units(place) == 1
+    [spec] = specs
+    assert (spec["memory_bytes"], spec["cpu_seconds"]) == (1 << 30, 7)
 
 
 def test_a_broken_input_fails_the_attempt_with_its_reason(place: Workplace, tmp_path: Path) -> None:

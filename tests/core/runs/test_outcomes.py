@@ -7,7 +7,7 @@ from core import datasets
 from core.db import Database, transaction
 from core.errors import Conflict, NotFound
 from core.models import Event, JobState, Model, ModelKind, Unit, UnitKind, UnitState
-from core.runs import control, reaping, records, units
+from core.runs import control, jobs, reaping, records, units, views
 from core.runs.claims import Claim, Wish, wish
 from tests.core.runs.making import (
     FILES,
@@ -114,10 +114,29 @@ def test_progress_forgives_failures(database: Database) -> None:
 
 def test_an_evaluation_that_fails_does_not_cost_the_model(database: Database) -> None:
     job_id = make_job(database, ready_dataset(database))
-    fail(database, run_until(database, UnitKind.evaluate), "user_error")
+    lost = run_until(database, UnitKind.evaluate, 1)
+    fail(database, lost, "user_error")
     while job_of(database, job_id).state is JobState.running:
         succeed(database, claim_next(database))
     assert job_of(database, job_id).state is JobState.succeeded
+    [warned] = [event for event in events_of(database, job_id) if event.level == "warn"]
+    assert warned.message == (
+        "evaluate 1: What was given cannot be used: user_error it was; the job goes on without these numbers."
+    )
+    assert warned.data is not None
+    assert (warned.data["unit"], warned.data["state"]) == (lost.unit_id, "failed")
+    with transaction(database) as session:
+        job = jobs.get_job(session, project_id=PROJECT, job_id=job_id)
+        details = views.describe_jobs(session, [job])[job_id]
+    [told] = [unit for unit in details.attempts if unit["failure"] is not None]
+    assert (told["unit"], told["kind"], told["iteration"], told["state"]) == (
+        lost.unit_id,
+        "evaluate",
+        1,
+        "failed",
+    )
+    assert told["failure"]["reason"] == "user_error"
+    assert [each["evaluate"] for each in details.iterations] == ["succeeded", "failed", "succeeded"]
     levels = [event.level for event in events_of(database, job_id) if event.data and event.data.get("reason")]
     assert levels == ["warn"]
 

@@ -100,6 +100,29 @@ def test_chosen_metrics_are_measured(pipeline: Path, dataset: Path, tmp_path: Pa
     ]
 
 
+def test_each_guidance_is_measured_and_the_first_draws_the_previews(
+    pipeline: Path, dataset: Path, tmp_path: Path
+) -> None:
+    inputs = {"base": pipeline, "data": dataset}
+    alone = run("evaluate", tmp_path / "alone", inputs=inputs, method=method(eval_guidance=4))
+    first = run("evaluate", tmp_path / "first", inputs=inputs, method=method(eval_guidance=1))
+    both = run("evaluate", tmp_path / "both", inputs=inputs, method=method(eval_guidance=[1, 4]))
+    values = {name: heard.lines[-1]["values"]["histogram_distance"] for name, heard in
+              (("alone", alone), ("first", first))}  # fmt: skip
+    assert both.lines[-1]["values"] == {
+        "histogram_distance": values["first"],
+        "histogram_distance@4": values["alone"],
+    }
+    grids = [(tmp_path / name / "grid.png").read_bytes() for name in ("first", "both", "alone")]
+    assert grids[0] == grids[1] != grids[2]
+    assert [line["of"] for line in both.lines if line["type"] == "progress"] == [16, 16]
+
+
+def test_a_guidance_named_twice_is_refused() -> None:
+    with pytest.raises(ValueError, match="eval_guidance names a value twice"):
+        method(eval_guidance=[1.5, 1.5])
+
+
 def test_the_same_evaluation_draws_the_same_pictures(pipeline: Path, dataset: Path, tmp_path: Path) -> None:
     seen = []
     for name, seed in (("one", 5), ("two", 5), ("other", 6)):
