@@ -169,7 +169,7 @@ def _from_tars(shards: list[str], store: Store) -> Iterator[Row]:
         with store.open(shard) as stream, tarfile.open(fileobj=stream) as archive:
             members = (member for member in archive if member.isfile())
             for key, group in groupby(members, key=lambda member: _key(member.name)[0]):
-                parts = {}
+                parts: dict[str, Read] = {}
                 for member in group:
                     part = _key(member.name)[1]
                     if part is None:

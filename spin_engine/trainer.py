@@ -206,7 +206,7 @@ class Trainer:
 
     def _pass_over(self, step: int) -> Tensor:
         """Do a step's forward and backward passes."""
-        torch.manual_seed(derive_seed(self._itinerary.seed, "step", self._itinerary.iteration, step))
+        self._seed(derive_seed(self._itinerary.seed, "step", self._itinerary.iteration, step))
         groups = self._processes.share(self._itinerary.step(step), self._chunk)
         size = self._state.micro_batch_size
         scale = 1.0 if self._state.loss_scale is None else self._state.loss_scale.value
@@ -218,6 +218,15 @@ class Trainer:
                 (losses.sum() / count * scale).backward()
                 notes.append(noted)
         return torch.cat(notes)
+
+    def _seed(self, seed: int) -> None:
+        """Seed what layers draw from, as ``torch.manual_seed`` does, but only where this process computes.
+
+        Without a GPU that one also notes a call, with its traceback, for every kind of device there might be.
+        """
+        torch.default_generator.manual_seed(seed)
+        if self._processes.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
 
     def _halve(self, step: int, reporter: Reporter) -> None:
         """Go on with half the micro-batch, and say so; MemoryError when there is nothing to halve."""

@@ -95,7 +95,11 @@ def save(layout: Layout, denoiser: Any, folder: Path, *, kind: Kind, about: dict
     """
     folder.mkdir(parents=True, exist_ok=True)
     if kind == "lora":
-        layers = convert_state_dict_to_diffusers(get_peft_model_state_dict(denoiser, adapter_name=ADAPTER))
+        layers = get_peft_model_state_dict(denoiser, adapter_name=ADAPTER)
+        if layout.subfolder == "unet":
+            # U-Nets have names of their own for a LoRA's layers. Transformers keep peft's: the conversion
+            # would rename only half of them, and diffusers then loads the other half alone.
+            layers = convert_state_dict_to_diffusers(layers)
         layout.pipeline.save_lora_weights(folder, **{f"{layout.subfolder}_lora_layers": layers})
     else:
         denoiser.save_pretrained(folder / layout.subfolder, safe_serialization=True)

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from spin_engine.metrics.aesthetic import aesthetic
-from spin_engine.metrics.choice import DISTANCES, DistanceName, MetricChoice, ScoreName
+from spin_engine.metrics.choice import MetricChoice
 from spin_engine.metrics.clip import ClipFeatures, clip_score, human_preference, pick_score
 from spin_engine.metrics.distances import frechet_distance, histogram_distance, kernel_distance
 from spin_engine.metrics.image_reward import image_reward
@@ -20,7 +20,7 @@ from spin_engine.metrics.metric import Distance, Features, Score, Values
 from spin_engine.metrics.overlap import precision, recall
 
 RETRIEVED = 10
-SCORES: dict[ScoreName, Callable[[MetricChoice, torch.device], Score]] = {
+SCORES: dict[str, Callable[[MetricChoice, torch.device], Score]] = {
     "clip_score": clip_score,
     "pickscore": pick_score,
     "hpsv2.0": human_preference,
@@ -28,7 +28,7 @@ SCORES: dict[ScoreName, Callable[[MetricChoice, torch.device], Score]] = {
     "imagereward": image_reward,
     "aesthetic": aesthetic,
 }
-DISTANCE: dict[DistanceName, Distance] = {
+DISTANCE: dict[str, Distance] = {
     "fid": frechet_distance,
     "kid": kernel_distance,
     "precision": precision,
@@ -130,7 +130,7 @@ def _measure(
         found.values.update(_judged(Judge.load(judge), pictures, seed))
     elif name == "histogram_distance":
         found.values[name] = histogram_distance(pictures.drawn, pictures.captions, pictures.real, seed=seed)
-    elif name in DISTANCES:
+    elif name in DISTANCE:
         drawn, real = sets.of(choice)
         found.values[name] = DISTANCE[name](drawn, pictures.captions, real, seed=seed)
     else:

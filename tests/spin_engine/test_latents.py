@@ -84,3 +84,12 @@ def test_losers_are_for_all_rows_or_none(pipeline: Path, tmp_path: Path) -> None
     with pytest.raises(ValueError, match="lacks a loser picture, unlike the rows before"):
         run("encode", tmp_path / "out", inputs={"base": pipeline, "data": tmp_path / "data"})
     assert not (tmp_path / "out" / "index.json").exists()
+
+
+def test_a_method_that_needs_losers_refuses_data_without(
+    pipeline: Path, dataset: Path, tmp_path: Path
+) -> None:
+    inputs = {"base": pipeline, "data": dataset}
+    with pytest.raises(ValueError, match="has no worse ones"):
+        run("encode", tmp_path, inputs=inputs, method={"type": "dpo"})
+    assert list(tmp_path.iterdir()) == []
