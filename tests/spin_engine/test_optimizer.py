@@ -1,6 +1,5 @@
 """The learning rate, and moments that survive a file."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
@@ -86,7 +85,6 @@ def test_eight_bit_moments_need_their_package(monkeypatch: pytest.MonkeyPatch) -
         Optimizer(dict(nn.Linear(3, 2).named_parameters()), weight_decay=0.01, kind="adamw8bit")
 
 
-@pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is None, reason="bitsandbytes is not installed")
 def test_eight_bit_moments_from_a_file_go_on_with_the_same_bits(tmp_path: Path) -> None:
     def made() -> tuple[nn.Linear, Optimizer]:
         torch.manual_seed(0)
