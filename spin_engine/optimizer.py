@@ -60,7 +60,8 @@ class Optimizer:
         else:
             if importlib.util.find_spec("bitsandbytes") is None:
                 raise ValueError(
-                    'optimizer="adamw8bit" needs the bitsandbytes package: pip install "spindle[eightbit]", or use "adamw"'
+                    'optimizer="adamw8bit" needs the bitsandbytes package: '
+                    'pip install "spindle[eightbit]", or use "adamw"'
                 )
             made = importlib.import_module("bitsandbytes").optim.AdamW8bit
             self._adam = made(list(self.parameters.values()), lr=0.0, weight_decay=weight_decay)
