@@ -65,6 +65,7 @@ def test_the_recommended_settings_are_a_fair_match() -> None:
     assert sft.batch_size == spin.batch_size
     assert sft.for_iteration(1).steps == sum(spin.for_iteration(k).steps for k in spin.iterations)
     assert (sft.eval_guidance, sft.eval_steps) == (spin.eval_guidance, spin.eval_steps)
+    assert (sft.eval_samples, sft.eval_seeds) == (spin.eval_samples, spin.eval_seeds)
 
 
 def test_plain_diffusers_draws_a_red_heart() -> None:
