@@ -197,26 +197,29 @@ class Laboratory:
         }
 
     def measure(self, name: str, seed: int, split: Split, how: Evaluation) -> None:
-        """Train a setting and append its measurements that are missing."""
+        """Append the measurements of a setting that are missing, training it if there are any."""
         setting = self.study.settings[name]
-        trained: list[Trained | None] = [*self.train(name, seed)] or [None]
-        for made in trained if setting.every_iteration else trained[-1:]:
-            about = {
-                "setting": name,
-                "seed": seed,
-                "split": split,
-                "iteration": made.iteration if made else None,
-            }
-            missing = [
-                guidance for guidance in how.guidance if key(about | {"guidance": guidance}) not in self.done
+        iterations = [None] if setting.method is None else setting.method.hyperparameters.iterations
+        about = {"setting": name, "seed": seed, "split": split}
+        missing = {
+            iteration: [
+                guidance
+                for guidance in how.guidance
+                if key(about | {"iteration": iteration, "guidance": guidance}) not in self.done
             ]
-            if missing:
-                family = load(self.model, made.weights if made else None)
-            for guidance in missing:
-                cost = {"cpu_seconds": made.cpu_seconds, "training": made.training} if made else {}
-                asked = {"start": setting.start, "method": dump(setting.method)}
-                found = self._drawn(family, split, guidance, how)
-                self.append(about | {"guidance": guidance} | cost | asked | {"metrics": found})
+            for iteration in (iterations if setting.every_iteration else iterations[-1:])
+        }
+        if not any(missing.values()):
+            return
+        made = {trained.iteration: trained for trained in self.train(name, seed)}
+        asked = {"start": setting.start, "method": dump(setting.method)}
+        for iteration, guidances in missing.items():
+            trained = made.get(iteration)
+            cost = {"cpu_seconds": trained.cpu_seconds, "training": trained.training} if trained else {}
+            for guidance in guidances:
+                family = load(self.model, trained.weights if trained else None)
+                line = about | {"iteration": iteration, "guidance": guidance} | cost | asked
+                self.append(line | {"metrics": self._drawn(family, split, guidance, how)})
 
     def _drawn(self, family: Family, split: Split, guidance: float, how: Evaluation) -> dict[str, Any]:
         captions = [row.caption for row in data.rows(self.data[split])] * len(how.seeds)
