@@ -31,8 +31,8 @@ setup: $(VENV)/.installed  ## Make .venv with everything, from constraints.txt.
 demo: setup  ## Upload pictures, fine-tune by SFT and by self-play, write demo-report.html (15 minutes).
 	$(BIN)/spindle demo --out demo-report.html
 
-test: setup  ## Run the whole test suite.
-	$(BIN)/python -m pytest
+test: setup  ## Run the whole test suite, a process a core.
+	$(BIN)/python -m pytest -n logical --dist worksteal
 
 check: setup  ## Lint, format, types, import contracts, architecture.
 	$(BIN)/ruff check .

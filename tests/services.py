@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -32,7 +33,7 @@ Failures = tuple[type[Exception], ...]
 def free_ports(number: int) -> list[int]:
     """Return ports that nothing listens on now, nor on those 10000 above, where SeaweedFS speaks gRPC."""
     found: list[int] = []
-    for port in PORTS:
+    for port in random.sample(PORTS, len(PORTS)):  # several test processes look at once
         with ExitStack() as probes, suppress(OSError):
             for each in (port, port + 10_000):
                 probes.enter_context(socket.socket()).bind((LOOPBACK, each))
