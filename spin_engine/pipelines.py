@@ -85,7 +85,10 @@ def _from_hub(hub_id: str, revision: str | None) -> Path:
 
 def _from_store(uri: str) -> Path:
     store = Store(uri)
-    names = store.names()
+    try:
+        names = store.names()
+    except OSError as error:
+        raise ValueError(f"{uri} cannot be read: {error}") from error
     if INDEX not in names:
         raise ValueError(f"{uri} is not a diffusers pipeline: it has no {INDEX}")
     root = Path(constants.HF_ASSETS_CACHE) / "spindle" / "pipelines"

@@ -14,7 +14,12 @@ import torch
 from diffusers import FluxPipeline, FluxTransformer2DModel
 from PIL import Image
 from torch import Tensor
-from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5TokenizerFast
+from transformers import (  # type: ignore[attr-defined]  # T5TokenizerFast: a second name, untyped
+    CLIPTextModel,
+    CLIPTokenizer,
+    T5EncoderModel,
+    T5TokenizerFast,
+)
 
 from spin_engine import weights as weights_folder
 from spin_engine.families import schedulers
@@ -41,14 +46,21 @@ class Flux:
         self.device = device
         self._base = base
         self._weights = weights
+        self._denoiser: Any = None
         self._vae = Autoencoder(base, device)
         self._clip = TextEncoder(base, device, model=CLIPTextModel, tokenizer=CLIPTokenizer, suffix="")
         self._t5 = TextEncoder(base, device, model=T5EncoderModel, tokenizer=T5TokenizerFast, suffix="_2")
 
-    @cached_property
+    @property
     def denoiser(self) -> Any:
         """The transformer, in float32; a LoRA adapter in ``weights`` stays beside the base's weights."""
-        return weights_folder.load(LAYOUT, self._base, self._weights, self.device)
+        if self._denoiser is None:
+            self._denoiser = weights_folder.load(LAYOUT, self._base, self._weights, self.device)
+        return self._denoiser
+
+    @denoiser.setter
+    def denoiser(self, replacement: Any) -> None:
+        self._denoiser = replacement
 
     @cached_property
     def _config(self) -> Any:

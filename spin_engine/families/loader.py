@@ -1,6 +1,7 @@
 """From a name to a family."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -9,7 +10,7 @@ from spin_engine.families import flux, sd3, sdxl, stable_diffusion
 from spin_engine.families.family import Family
 from spin_engine.pipelines import folder_of
 
-FAMILIES = {
+FAMILIES: dict[str, Callable[[Path, Path | None, torch.device], Family]] = {
     stable_diffusion.PIPELINE: stable_diffusion.StableDiffusion,
     sdxl.PIPELINE: sdxl.StableDiffusionXL,
     sd3.PIPELINE: sd3.StableDiffusion3,

@@ -11,7 +11,12 @@ from diffusers import SD3Transformer2DModel, StableDiffusion3Pipeline
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional
-from transformers import CLIPTextModelWithProjection, CLIPTokenizer, T5EncoderModel, T5TokenizerFast
+from transformers import (  # type: ignore[attr-defined]  # T5TokenizerFast: a second name, untyped
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    T5EncoderModel,
+    T5TokenizerFast,
+)
 
 from spin_engine import weights as weights_folder
 from spin_engine.families import schedulers
@@ -37,6 +42,7 @@ class StableDiffusion3:
         self.device = device
         self._base = base
         self._weights = weights
+        self._denoiser: Any = None
         self._vae = Autoencoder(base, device)
         self._clips = tuple(
             TextEncoder(
@@ -49,10 +55,16 @@ class StableDiffusion3:
         if index.get("text_encoder_3", [None])[0] is not None:
             self._t5 = TextEncoder(base, device, model=T5EncoderModel, tokenizer=T5TokenizerFast, suffix="_3")
 
-    @cached_property
+    @property
     def denoiser(self) -> Any:
         """The transformer, in float32; a LoRA adapter in ``weights`` stays beside the base's weights."""
-        return weights_folder.load(LAYOUT, self._base, self._weights, self.device)
+        if self._denoiser is None:
+            self._denoiser = weights_folder.load(LAYOUT, self._base, self._weights, self.device)
+        return self._denoiser
+
+    @denoiser.setter
+    def denoiser(self, replacement: Any) -> None:
+        self._denoiser = replacement
 
     @cached_property
     def _config(self) -> Any:

@@ -39,6 +39,7 @@ class StableDiffusionXL:
         self.device = device
         self._base = base
         self._weights = weights
+        self._denoiser: Any = None
         self._index = json.loads((base / "model_index.json").read_text())
         self._vae = Autoencoder(base, device)
         self._first = TextEncoder(base, device, model=CLIPTextModel, tokenizer=CLIPTokenizer, suffix="")
@@ -46,10 +47,16 @@ class StableDiffusionXL:
             base, device, model=CLIPTextModelWithProjection, tokenizer=CLIPTokenizer, suffix="_2"
         )
 
-    @cached_property
+    @property
     def denoiser(self) -> Any:
         """The U-Net, in float32; a LoRA adapter in ``weights`` stays beside the base's weights."""
-        return weights_folder.load(LAYOUT, self._base, self._weights, self.device)
+        if self._denoiser is None:
+            self._denoiser = weights_folder.load(LAYOUT, self._base, self._weights, self.device)
+        return self._denoiser
+
+    @denoiser.setter
+    def denoiser(self, replacement: Any) -> None:
+        self._denoiser = replacement
 
     @cached_property
     def _config(self) -> Any:

@@ -16,6 +16,7 @@ import fsspec
 import pytest
 from huggingface_hub import constants
 
+from core.storage.s3 import S3Store
 from spin_engine.families.loader import load
 from spin_engine.pipelines import folder_of
 
@@ -201,8 +202,31 @@ def test_a_folder_that_is_no_pipeline_is_refused(bucket: Any) -> None:
 
 
 def test_a_store_whose_package_is_missing_is_told() -> None:
-    with pytest.raises(ValueError, match="install s3fs"):
-        folder_of("s3://bucket/base")
+    with pytest.raises(ValueError, match="install gcsfs"):
+        folder_of("gs://bucket/base")
+
+
+def test_a_bucket_of_s3_is_a_base_too(seaweedfs_url: str, tmp_path: Path) -> None:
+    """Through s3fs, which reads its settings from the environment."""
+    access = urlsplit(seaweedfs_url)
+    bucket = access.path.strip("/")
+    store = S3Store.from_url(seaweedfs_url)
+    for name in WANTED | UNWANTED:
+        (tmp_path / "file").write_bytes(contents(name))
+        store.put_file(f"bases/tiny/{name}", tmp_path / "file")
+    settings = {
+        "AWS_ACCESS_KEY_ID": access.username or "",
+        "AWS_SECRET_ACCESS_KEY": access.password or "",
+        "AWS_ENDPOINT_URL": f"http://{access.hostname}:{access.port}",
+    }
+    fetched = resolve(f"s3://{bucket}/bases/tiny", tmp_path / "home", **settings)
+    assert fetched.returncode == 0, fetched.stderr
+    assert files(Path(fetched.stdout.strip())) == WANTED
+    again = resolve(f"s3://{bucket}/bases/tiny", tmp_path / "home", **settings)
+    assert again.stdout == fetched.stdout
+    refused = resolve(f"s3://{bucket}/bases/tiny", tmp_path, **settings | {"AWS_SECRET_ACCESS_KEY": "wrong"})
+    assert "ValueError: s3://" in refused.stderr
+    assert "cannot be read" in refused.stderr
 
 
 @pytest.mark.parametrize("name", ["absent", "./a/b", "/no/where", "a/b/c", "~/absent"])
