@@ -1,45 +1,29 @@
 """What a self-play step costs over the U-Net work that it cannot do without."""
 
 import copy
-import io
 import statistics
 import time
 from collections.abc import Callable
-from functools import partial
+from itertools import cycle
 from pathlib import Path
-from typing import Any
 
 import torch
-from PIL import Image
 from torch import nn
 from torch.nn import functional
 
-from bench.measure import Comparison
-from spin_engine.batches import Batch, Batches
-from spin_engine.data import Row
+from bench.diffusion_dpo import DiffusionDpo
+from bench.measure import Comparison, compare
+from bench.prepared import Prepared, Ready, ready, rows
+from spin_engine.batches import Batch
+from spin_engine.data import to_pixels
 from spin_engine.device import accelerator
-from spin_engine.families.loader import load
-from spin_engine.itinerary import Itinerary
-from spin_engine.latents import Encoded, encode
-from spin_engine.losses import Losses
-from spin_engine.objectives.spin import SpinHyperparameters
-from spin_engine.policy import trainable
-from spin_engine.reporter import Line, Progress
-from spin_engine.rivals import Rivals
-from spin_engine.selfplay import Drawing, Opponent, generate
+from spin_engine.optimizer import Optimizer
+from spin_engine.policy import trainable, trained
+from spin_engine.reporter import Line
 from spin_engine.stopping import Stop
 from spin_engine.trainer import Trainer
 
 WARM_UP = 2
-PLAN: dict[str, Any] = {"n_iterations": 1, "adapter": "full", "learning_rate": 1e-6, "warmup": 0}
-COLOURS = ("red", "green", "blue", "orange")
-
-
-class Quiet:
-    """A reporter that nobody listens to."""
-
-    def send(self, line: Line) -> None:
-        """Drop the line."""
 
 
 class Interleaver:
@@ -78,61 +62,78 @@ class Interleaver:
         )
 
 
-def measure_step(base: Path, work: Path, *, pairs: int, repeats: int) -> Comparison:
-    """Compare one self-play step, reference cached, with a bare step on the same 2 x ``pairs`` pictures.
+def measure_step(made: Prepared, work: Path) -> Comparison:
+    """Compare one self-play step, reference cached, with a bare step on the same 2 x pairs pictures.
 
     Ours is everything the trainer does from one step to the next: reading latents, captions, rivals and
     reference errors, noising, forward, backward, clipping, AdamW, readings. The bare one is the same U-Net's
     forward and backward and the same optimiser on tensors that are ready.
 
     Args:
-        base: folder of a pipeline.
+        made: prepared for the steps that count and ``WARM_UP`` more.
         work: an empty folder.
-        pairs: captions in a step; each is a dataset picture and a rival.
-        repeats: steps that count.
     """
-    settings = SpinHyperparameters(**PLAN, steps=repeats + WARM_UP, batch_size=pairs)
-    device = accelerator().device
-    opponent = load(base, None, device)
-    side, count = opponent.resolution, max(pairs, 4)
-    folders = {name: work / name for name in ("encoded", "rivals", "checkpoints")}
-    for folder in folders.values():
-        folder.mkdir(parents=True)
-    quiet, stop = Progress(Quiet(), "encode", 10**9), Stop()
-    encode(opponent, iter(_rows(side, count)), folders["encoded"], side=side, progress=quiet, stop=stop)
-    encoded = Encoded(folders["encoded"])
-    plan = settings.for_iteration(1)
-    itinerary = Itinerary(0, 1, encoded.layout, plan.steps, pairs, None)
-    drawn_for = Batches(opponent, encoded, itinerary, dropout=0.0)
-    player = Opponent(opponent, encoded, drawn_for, itinerary, plan=plan, micro_batch=pairs)
-    drawing = Drawing(steps=1, guidance=1.0, batch_size=count)
-    everyone = list(range(count))
-    generate(
-        player,
-        everyone,
-        folders["rivals"],
-        shard=0,
-        drawing=drawing,
-        reporter=Quiet(),
-        stop=stop,
-    )
-    rivals = Rivals(folders["rivals"])
-    family = trainable(base, None, device, adapter="full", rank=None, seed=0)
-    batches = Batches(family, encoded, itinerary, dropout=0.0)
-    looks = itinerary.step(0)
-    bare = _bare(copy.deepcopy(family.denoiser), batches.batch(looks, rivals.latents(looks)))
+    ours = ready(made)
+    looks = made.itinerary.step(0)
+    batch = ours.batches.batch(looks, ours.rivals.latents(looks))
+    return _against(made, ours, _bare(copy.deepcopy(ours.family.denoiser), batch), work)
+
+
+def measure_dpo(made: Prepared, work: Path) -> Comparison:
+    """Compare the same step with one as Diffusion-DPO's scripts do it (see ``diffusion_dpo``).
+
+    Args:
+        made: prepared for the steps that count and ``WARM_UP`` more.
+        work: an empty folder.
+    """
+    family = trainable(made.base, None, accelerator().device, adapter="full", rank=None, seed=0)
+    baseline = DiffusionDpo(family)
+    found = rows(family.resolution, made.settings.batch_size)
+    pixels = to_pixels([row.picture() for row in found])
+    captions = [row.caption for row in found]
+    return _against(made, ready(made), lambda: baseline.step(pixels, pixels, captions), work)
+
+
+def measure_reference(made: Prepared, *, repeats: int) -> Comparison:
+    """Compare a step whose reference was asked beforehand with one that asks it online.
+
+    Both are the losses, their gradients and the optimiser, without the trainer's readings.
+    """
+    cached, online = (_step(made, ready(made, online=online)) for online in (False, True))
+    return compare(cached, online, repeats=repeats, device=accelerator().device)
+
+
+def _against(made: Prepared, ours: Ready, other: Callable[[], object], work: Path) -> Comparison:
+    """Time the trainer's steps, and after each the other."""
+    settings = made.settings
     trainer = Trainer(
-        family,
-        Losses(family, batches, plan, rivals=rivals, reference=None),
-        itinerary,
-        plan=plan,
+        ours.family,
+        ours.losses,
+        made.itinerary,
+        plan=settings.for_iteration(1),
         settings=settings,
-        accelerator=accelerator(),
+        accelerator=ours.device,
     )
-    timer = Interleaver(bare, device)
+    timer = Interleaver(other, ours.family.device)
     timer.start()
-    trainer.train(folders["checkpoints"], timer, stop, keep=1)
+    trainer.train(work, timer, Stop(), keep=1)
     return timer.comparison()
+
+
+def _step(made: Prepared, of: Ready) -> Callable[[], None]:
+    """Return a function that does the next step of the itinerary, and after the last the first."""
+    optimizer = Optimizer(trained(of.family.denoiser), weight_decay=0.01)
+    itinerary = made.itinerary
+    numbers = cycle(range(itinerary.steps))
+    of.family.denoiser.train()
+
+    def step() -> None:
+        losses, _ = of.losses.of(itinerary.step(next(numbers)))
+        losses.mean().backward()
+        optimizer.clip(1.0)
+        optimizer.step(1e-6)
+
+    return step
 
 
 def _bare(unet: nn.Module, batch: Batch) -> Callable[[], None]:
@@ -145,15 +146,3 @@ def _bare(unet: nn.Module, batch: Batch) -> Callable[[], None]:
         optimizer.zero_grad(set_to_none=True)
 
     return step
-
-
-def _rows(side: int, count: int) -> list[Row]:
-    """Return rows of one colour each: what a picture shows changes nothing of the cost."""
-
-    def png(colour: str) -> bytes:
-        buffer = io.BytesIO()
-        Image.new("RGB", (side, side), colour).save(buffer, "PNG")
-        return buffer.getvalue()
-
-    colours = [COLOURS[index % len(COLOURS)] for index in range(count)]
-    return [Row(str(index), colour, partial(png, colour)) for index, colour in enumerate(colours)]

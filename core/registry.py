@@ -17,8 +17,8 @@ from core.errors import Conflict, Invalid, NotFound
 from core.models import Checkpoint, Dataset, Job, Model, ModelKind
 from core.paging import Page
 from core.settings import Settings
-from core.sizes import PipelineSize, of_pipeline
 from core.sources import MODEL, WEIGHTS, Source, resolve
+from spin_engine.sizes import PipelineSize, of_pipeline
 
 CHECKPOINT = "ftckpt-"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

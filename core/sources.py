@@ -105,7 +105,7 @@ def work_for(session: Session, *, unit_id: str) -> Work:
     inputs = {"base": resolve(session, job.pipeline)}
     if unit.kind in (UnitKind.encode, UnitKind.evaluate):
         inputs["data"] = resolve(session, f"dataset:{job.dataset_id}")
-    if unit.kind is UnitKind.evaluate and job.validation_dataset_id is not None:
+    if job.validation_dataset_id is not None and _is_shown(unit, job):
         inputs["validation"] = resolve(session, f"dataset:{job.validation_dataset_id}")
     if unit.kind in (UnitKind.generate, UnitKind.train, UnitKind.evaluate):
         inputs["encoded"] = _outputs(siblings, UnitKind.encode)
@@ -117,6 +117,13 @@ def work_for(session: Session, *, unit_id: str) -> Work:
         if rivals:
             inputs["rivals"] = _outputs(rivals, UnitKind.generate)
     return Work(job.method, job.seed, inputs, _resume(session, unit) if unit.kind is UnitKind.train else None)
+
+
+def _is_shown(unit: Unit, job: Job) -> bool:
+    """Return whether a unit looks at held-out data: to measure, or for a gate."""
+    if unit.kind is UnitKind.train:
+        return hyperparameters_of(job.method).for_iteration(unit.iteration).gated
+    return unit.kind is UnitKind.evaluate
 
 
 def _outputs(units: list[Unit], kind: UnitKind) -> Source:

@@ -19,6 +19,7 @@ EPILOG = """\
 python -m spin_engine CONFIG.yaml --out DIR    a whole job; the same command again goes on where it stopped
 python -m spin_engine evaluate CONFIG.yaml --out DIR
                                                draw prompts with a model, and an opponent, and measure them
+python -m spin_engine estimate CONFIG.yaml     what a job will need: memory of each device, disk, time here
 python -m spin_engine unit SPEC.json           one work unit; JSON lines on stdout
 python -m spin_engine serve                    draw pictures: a JSON request a line in, a JSON answer a line
 out
@@ -37,6 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _unit(parser.parse_args(given[1:]).spec)
     if given[:1] == ["serve"]:
         return _serve()
+    if given[:1] == ["estimate"]:
+        return _estimate(given[1:])
     if given[:1] == ["evaluate"]:
         parser = argparse.ArgumentParser(
             "python -m spin_engine evaluate",
@@ -94,6 +97,39 @@ def _for_a_person(what: Literal["job", "evaluate"], path: Path, out: Path) -> in
             terminal.close()
     if first:
         print(result)
+    return 0
+
+
+def _estimate(given: list[str]) -> int:
+    """Print what a job will need."""
+    parser = argparse.ArgumentParser(
+        "python -m spin_engine estimate", description="Memory of each training device, disk, and time here."
+    )
+    parser.add_argument("config", type=Path, help="the job, as YAML (see configs/)")
+    parser.add_argument("--rows", type=int, help="captioned pictures, if the data is not here to be counted")
+    parser.add_argument("--processes", type=int, default=1, help="that train, each on its own device")
+    parser.add_argument("--no-time", action="store_true", help="load no weights, measure nothing")
+    parser.add_argument("--json", action="store_true", help="bytes and seconds as JSON")
+    parsed = parser.parse_args(given)
+    prepare_environment()
+    from spin_engine.estimate import estimate  # noqa: PLC0415  # imports torch, after its settings
+    from spin_engine.job import read_job  # noqa: PLC0415  # likewise
+    from spin_engine.unit import EXIT_CODES, reason_of  # noqa: PLC0415  # likewise
+
+    try:
+        found = estimate(
+            read_job(parsed.config),
+            rows=parsed.rows,
+            processes=parsed.processes,
+            measured=not parsed.no_time,
+        )
+    except (ValueError, OSError, MemoryError, RuntimeError) as error:
+        reason = reason_of(error)
+        if reason == "internal":
+            raise
+        print(f"{reason.replace('_', ' ')}: {error}", file=sys.stderr)
+        return EXIT_CODES[reason]
+    print(json.dumps(found.as_json(), indent=1) if parsed.json else found.table())
     return 0
 
 

@@ -57,6 +57,8 @@ class IterationPlan:
     """mu of the safeguard; None: off."""
     limits: Limits = NO_LIMITS
     """When to warn, and when to end early."""
+    gated: bool = False
+    """Whether the start is kept when what comes out loses against it (``gate``)."""
 
     @property
     def generates(self) -> bool:
@@ -246,6 +248,11 @@ class RoundsHyperparameters(ReferencedHyperparameters):
     )
     rival_steps: int = Field(20, ge=1, le=1000, description="Solver steps that draw a rival.")
     rival_guidance: float = Field(1.0, ge=1, le=50, description="Guidance that draws a rival; 1: none.")
+    gate: bool = Field(
+        default=False,
+        description="Keep the last weights when the new ones draw pictures farther from the data, for the "
+        "same eval_samples captions and seeds.",
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -104,6 +104,8 @@ def planned(job: JobConfig, out: Path) -> Iterator[Planned]:
             inputs |= {"rivals": folder / "rivals"}
         if plan.reference != "none" and not plan.cached and plan.judge == "opponent":
             inputs |= _named("reference", results.get(opponent) if opponent != iteration - 1 else None)
+        if plan.gated and "validation" in data:
+            inputs |= {"validation": data["validation"]}
         yield Planned("train", iteration, inputs, folder / "trained")
         results[iteration] = folder / "trained" / "weights"
         own = {"base": base, "weights": results[iteration], **data}

@@ -2,10 +2,12 @@
 
 ``shard-00000.safetensors``, ...: ``latents`` (n, C, h, w), ``losers`` likewise if the data has them, and
 ``text.NAME`` (n, ...), float32, n <= 512 rows. ``empty.safetensors``: the empty caption's ``text.NAME``, one
-row. ``index.json``: written last. With aspect-ratio buckets all rows of a shard are of one bucket. Rows are
-numbered as they lie in the shards: that is the order of the data, within each bucket at least.
+row. ``index.json``: written last, with the sha256 of each shard, so that its own tells encodings apart. With
+aspect-ratio buckets all rows of a shard are of one bucket. Rows are numbered as they lie in the shards: that
+is the order of the data, within each bucket at least.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -64,18 +66,22 @@ def encode(
         allowed = buckets.sizes(side, LATENTS_TO_A_STEP * side // shape[1])
     counts: list[int] = []
     shapes: list[Shape] = []
+    sums: list[str] = []
     losers = False
     for size, part in _parts(found, allowed):
         losers = part[0].read_loser is not None
         name = shard_name(len(counts))
-        if not store.exists(name):
-            store.write(name, save(_encode_shard(family, part, size, progress, stop)))
-        else:
+        if store.exists(name):
+            data = store.read(name)
             progress.advance(len(part))
+        else:
+            data = save(_encode_shard(family, part, size, progress, stop))
+            store.write(name, data)
+        sums.append(hashlib.sha256(data).hexdigest())
         counts.append(len(part))
         shapes.append(family.latent_shape(size.height, size.width))
     store.write("empty.safetensors", save(_named(family.encode_text([""]))))
-    index = {"rows": sum(counts), "shards": counts, "resolution": side, "shape": shape}
+    index = {"rows": sum(counts), "shards": counts, "resolution": side, "shape": shape, "sha256": sums}
     if aspect_buckets:
         index["shapes"] = shapes
     if losers:
@@ -139,7 +145,10 @@ class Encoded:
         store = Store(place)
         if not store.exists("index.json"):
             raise ValueError(f"{place} holds no finished encoding: it has no index.json")
-        settings = json.loads(store.read("index.json"))
+        index = store.read("index.json")
+        settings = json.loads(index)
+        self.key = hashlib.sha256(index).hexdigest()
+        """What tells this encoding from any other."""
         self.rows: int = settings["rows"]
         self.resolution: int = settings["resolution"]
         c, h, w = settings["shape"]

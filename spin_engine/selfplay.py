@@ -21,7 +21,7 @@ from spin_engine.batches import Batches, States
 from spin_engine.diffusion import derive_seed
 from spin_engine.families.family import Family
 from spin_engine.files import write_whole
-from spin_engine.hyperparameters import IterationPlan
+from spin_engine.hyperparameters import IterationPlan, RoundsHyperparameters
 from spin_engine.itinerary import Itinerary, Look
 from spin_engine.latents import Encoded
 from spin_engine.reporter import Progress, Reporter
@@ -29,6 +29,7 @@ from spin_engine.sampler import contrasts, initial_noise, sample
 from spin_engine.stopping import Stop
 
 CHUNK = 128
+LARGEST_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,12 @@ class Drawing:
     def passes(self, family: Family) -> int:
         """Return how many samples the denoiser sees for one rival."""
         return self.steps * (2 if contrasts(family, self.guidance) else 1)
+
+
+def drawing_of(settings: RoundsHyperparameters) -> Drawing:
+    """Return how a job draws rivals: in batches of training's size, winners and rivals, or less."""
+    micro_batch = min(settings.micro_batch_size or settings.batch_size, settings.batch_size)
+    return Drawing(settings.rival_steps, settings.rival_guidance, min(LARGEST_BATCH, 2 * micro_batch))
 
 
 class Opponent:

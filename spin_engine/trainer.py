@@ -13,6 +13,7 @@ bit at that size, and within 0.5 beta times the float32 rounding of an error (ab
 
 import json
 import math
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -79,8 +80,9 @@ class Trainer:
         plan: IterationPlan,
         settings: Hyperparameters,
         accelerator: Accelerator,
+        lineage: Sequence[Mapping[str, Any]] = (),
     ) -> None:
-        """Prepare; ``family`` comes from ``policy.trainable``, and ``losses`` is of the same."""
+        """Prepare; ``family`` is of ``policy.trainable``, ``losses`` of the same; weights get ``lineage``."""
         self._processes = Processes(accelerator)
         self._chunk = itinerary.chunk if settings.aspect_buckets else None
         self._processes.check(settings.batch_size, self._chunk)
@@ -95,6 +97,7 @@ class Trainer:
         self._itinerary = itinerary
         self._plan = plan
         self._settings = settings
+        self._lineage = lineage
         parameters = trained(self._unwrapped)
         self._optimizer = Optimizer(parameters, weight_decay=settings.weight_decay, kind=settings.optimizer)
         self._mean = None if settings.ema_decay is None else RunningMean(parameters, settings.ema_decay)
@@ -125,6 +128,7 @@ class Trainer:
         about: dict[str, Any] = {"iteration": self._itinerary.iteration, "objective": self._plan.objective}
         if self._state.watch.over is not None:
             about["stopped_early"] = {"step": self._done, "why": self._state.watch.over}
+        about["lineage"] = self._lineage
         own = self._optimizer.parameters
         with torch.no_grad(), nullcontext() if self._mean is None else swapped(own, self._mean.values):
             weights.save(

@@ -6,7 +6,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from spin_engine.config import Method
-from spin_engine.hyperparameters import Config
+from spin_engine.hyperparameters import Config, IterationPlan
 
 Kind = Literal["encode", "generate", "train", "evaluate", "publish"]
 
@@ -23,7 +23,7 @@ NEEDED: dict[Kind, frozenset[str]] = {
 OPTIONAL: dict[Kind, frozenset[str]] = {
     "encode": frozenset({"validation", "encoded"}),
     "generate": frozenset({"weights", "reference"}),
-    "train": frozenset({"weights", "rivals", "reference"}),
+    "train": frozenset({"weights", "rivals", "reference", "validation"}),
     "evaluate": frozenset({"weights", "encoded", "validation"}),
     "publish": frozenset(),
 }
@@ -57,6 +57,16 @@ class UnitSpec(Config):
         """Return the folder or URI of an input."""
         return self.sources.get(name) or self.inputs[name]
 
+    @property
+    def plan(self) -> IterationPlan:
+        """What the method plans for the unit's iteration."""
+        return self.method.hyperparameters.for_iteration(self.iteration)
+
+    @property
+    def validates(self) -> bool:
+        """Whether there is data that was held out."""
+        return "validation" in self.inputs or "validation" in self.sources
+
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Self:
         """Refuse inputs that are missing or that the kind does not read, and values it would ignore."""
@@ -75,4 +85,6 @@ class UnitSpec(Config):
             raise ValueError("resume is for train")
         if self.iteration == EVALUATE_BASE and self.kind in ("generate", "train"):
             raise ValueError(f"{self.kind} has no iteration {EVALUATE_BASE}")
+        if self.kind == "train" and self.validates and not self.plan.gated:
+            raise ValueError("train reads validation only for a gate")
         return self

@@ -6,6 +6,7 @@ the sha256 of each file.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -16,11 +17,12 @@ from peft.utils import get_peft_model_state_dict
 
 from spin_engine.diffusion import derive_seed
 from spin_engine.families.layout import Layout, Subfolder
-from spin_engine.files import sha256_of
+from spin_engine.files import sha256_of, write_whole
 
 Kind = Literal["full", "lora"]
 ADAPTER = "spindle"
 ADAPTER_FILE = "pytorch_lora_weights.safetensors"
+DESCRIPTION = "weights.json"
 
 
 def kind_of(weights: Path) -> Kind:
@@ -48,6 +50,7 @@ def load(layout: Layout, base: Path, weights: Path | None, device: torch.device)
         use_safetensors=True,
         torch_dtype=torch.float32,
     )
+    denoiser.register_to_config(_name_or_path="")  # a path of this machine, which saving would tell
     if kind == "lora":
         denoiser.load_lora_adapter(
             str(weights),
@@ -83,7 +86,7 @@ def merge_adapter(denoiser: Any) -> None:
         denoiser.unload_lora()
 
 
-def save(layout: Layout, denoiser: Any, folder: Path, *, kind: Kind, about: dict[str, Any]) -> None:
+def save(layout: Layout, denoiser: Any, folder: Path, *, kind: Kind, about: Mapping[str, Any]) -> None:
     """Write a weights folder.
 
     Args:
@@ -91,7 +94,7 @@ def save(layout: Layout, denoiser: Any, folder: Path, *, kind: Kind, about: dict
         denoiser: not wrapped; with an adapter for ``lora``, without for ``full``.
         folder: made if it is not there.
         kind: what to write.
-        about: more keys for ``weights.json``.
+        about: more keys for ``weights.json`` (see ``describe``).
     """
     folder.mkdir(parents=True, exist_ok=True)
     if kind == "lora":
@@ -103,8 +106,20 @@ def save(layout: Layout, denoiser: Any, folder: Path, *, kind: Kind, about: dict
         layout.pipeline.save_lora_weights(folder, **{f"{layout.subfolder}_lora_layers": layers})
     else:
         denoiser.save_pretrained(folder / layout.subfolder, safe_serialization=True)
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "weights.json")
+    describe(folder, about)
+
+
+def describe(folder: Path, about: Mapping[str, Any]) -> None:
+    """Write a weights folder's ``weights.json``, or write it anew: ``about``, kind and the files' sums."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != DESCRIPTION)
     listed = {str(path.relative_to(folder)): sha256_of(path) for path in files}
-    (folder / "weights.json").write_text(
-        json.dumps({"kind": kind, **about, "sha256": listed}, indent=2) + "\n"
-    )
+    described = {"kind": kind_of(folder), **about, "sha256": listed}
+    write_whole(folder / DESCRIPTION, (json.dumps(described, indent=2) + "\n").encode())
+
+
+def about(folder: Path) -> dict[str, Any]:
+    """Return what ``weights.json`` says beside the kind and the files' sums; nothing if there is none."""
+    if not (folder / DESCRIPTION).is_file():
+        return {}
+    described = json.loads((folder / DESCRIPTION).read_text())
+    return {name: value for name, value in described.items() if name not in ("kind", "sha256")}

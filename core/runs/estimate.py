@@ -5,12 +5,11 @@ from datetime import datetime
 from typing import Any
 
 from core.models import UNIT_ENDED, Unit, UnitKind, UnitState
-from core.sizes import PipelineSize
-from spin_engine.hyperparameters import Hyperparameters, ReferencedHyperparameters
+from spin_engine import footprint
+from spin_engine.hyperparameters import Hyperparameters
+from spin_engine.sizes import PipelineSize
 
 FREE = frozenset({UnitKind.publish})  # copies files: seconds
-FLOAT = 4  # bytes: the denoiser is trained, and everything is kept, in float32
-MOMENTS = 2  # of Adam, for each trained value
 
 
 def beforehand(
@@ -25,23 +24,11 @@ def beforehand(
     gradients and moments, and the second copy of them that an online reference needs. Activations, which
     grow with batch and resolution, and the libraries themselves come on top.
     """
-    plans = [(k, chosen.for_iteration(k)) for k in chosen.iterations]
-    side = size.side if chosen.resolution is None else chosen.resolution // size.factor
-    latent = size.channels * side * side
-    adapter = 0 if chosen.rank is None else chosen.rank * size.per_rank
-    trained = adapter or size.parameters
-    values = rows * (latent + size.text)
-    for _, plan in plans:
-        if plan.rivals == "drawn":
-            values += min(rows, plan.steps * chosen.batch_size) * latent
-        checkpoints = -(-plan.steps // chosen.checkpoint_every)
-        values += trained * (checkpoints * (1 + MOMENTS) + 1)
-    values += size.parameters + adapter
-    online = isinstance(chosen, ReferencedHyperparameters) and chosen.reference == "online"
-    held = size.parameters + adapter + trained * (1 + MOMENTS + online)
+    kept = footprint.disk(size, chosen, rows=rows, keep=None)
+    held = footprint.held(size, chosen)
     return {
-        "disk_bytes": dataset_bytes + FLOAT * values + size.other_bytes,
-        "memory_bytes_at_least": FLOAT * held,
+        "disk_bytes": dataset_bytes + kept.total,
+        "memory_bytes_at_least": held.between_steps + held.gradients,
     }
 
 

@@ -33,8 +33,8 @@ from core.models import (
 from core.planner import Transitions, UnitView, advance, plan_job, shards_of
 from core.queue import RUN_UNIT
 from core.runs import estimate
-from core.sizes import PipelineSize
 from spin_engine.config import JobConfig
+from spin_engine.sizes import PipelineSize
 
 QUIETLY = {"synchronize_session": False}
 SAID = {

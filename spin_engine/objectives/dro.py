@@ -68,6 +68,7 @@ class DroHyperparameters(RoundsHyperparameters):
             draws=self.draws,
             safeguard=self.safeguard,
             limits=self.limits,
+            gated=self.gate,
         )
 
 

@@ -80,6 +80,7 @@ class SeppoHyperparameters(RoundsHyperparameters):
             draws=self.draws,
             safeguard=self.safeguard,
             limits=self.limits,
+            gated=self.gate,
         )
 
 

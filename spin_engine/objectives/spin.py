@@ -121,6 +121,7 @@ class SpinHyperparameters(RoundsHyperparameters):
             draws=self.draws,
             safeguard=self.safeguard,
             limits=self.limits,
+            gated=self.gate,
         )
 
 

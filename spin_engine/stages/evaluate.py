@@ -1,6 +1,5 @@
 """``evaluate``: draw held-out captions with fixed seeds, measure them, and show the first few."""
 
-import importlib.metadata
 import json
 import tempfile
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from spin_engine import lineage, weights
 from spin_engine.data import fit, rows
 from spin_engine.device import accelerator
 from spin_engine.families.loader import load
@@ -21,7 +21,6 @@ from spin_engine.stopping import Stop
 from spin_engine.unit_spec import UnitSpec
 
 PREVIEWS = 8
-PACKAGES = ("torch", "diffusers", "transformers", "peft", "accelerate")
 
 
 @dataclass(frozen=True)
@@ -54,9 +53,10 @@ def _run(spec: UnitSpec, folder: Path, reporter: Reporter, stop: Stop) -> None:
     settings = spec.method.hyperparameters
     shown = _draw(spec, folder, reporter, stop)
     judge = spec.inputs["base"] / "spindle" / "judge"
+    trained = spec.inputs.get("weights")
     count = min(settings.eval_samples, len(shown.real))
     drawn = count * settings.eval_seeds
-    values = {}
+    values: dict[str, dict[str, float]] = {}
     for guidance, pictures in shown.pictures.items():
         found = evaluate(
             Pictures(pictures[:drawn], shown.captions[:drawn], shown.real[:count]),
@@ -87,8 +87,9 @@ def _run(spec: UnitSpec, folder: Path, reporter: Reporter, stop: Stop) -> None:
         "metrics": settings.metrics
         and [choice.model_dump(mode="json", exclude_none=True) for choice in settings.metrics],
         "values": values,
+        "gate": None if trained is None else weights.about(trained).get("gate"),
         "samples": [{"prompt": prompt, "seed": seed} for _, prompt, seed in previews],
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "versions": lineage.versions(),
     }
     (spec.out / "metrics.json").write_text(json.dumps(values, indent=2) + "\n")
     (spec.out / "report.json").write_text(json.dumps(report, indent=2) + "\n")

@@ -12,11 +12,9 @@ from spin_engine.itinerary import itinerary_for, part_of
 from spin_engine.latents import Encoded
 from spin_engine.reporter import Reporter
 from spin_engine.rivals import require_losers
-from spin_engine.selfplay import Drawing, Opponent, generate
+from spin_engine.selfplay import Opponent, drawing_of, generate
 from spin_engine.stopping import Stop
 from spin_engine.unit_spec import UnitSpec
-
-LARGEST_BATCH = 64
 
 
 def run(spec: UnitSpec, reporter: Reporter, stop: Stop) -> None:
@@ -43,10 +41,7 @@ def run(spec: UnitSpec, reporter: Reporter, stop: Stop) -> None:
     batches = Batches(
         family, encoded, itinerary, dropout=settings.prompt_dropout, sampler_steps=plan.sampler_steps
     )
-    drawing = None
-    if isinstance(settings, RoundsHyperparameters):
-        size = min(LARGEST_BATCH, 2 * micro_batch)
-        drawing = Drawing(settings.rival_steps, settings.rival_guidance, size)
+    drawing = drawing_of(settings) if isinstance(settings, RoundsHyperparameters) else None
     generate(
         Opponent(family, encoded, batches, itinerary, plan=plan, micro_batch=micro_batch, judge=judge),
         pairs,

@@ -1,9 +1,11 @@
 """``publish``: base and weights become one pipeline folder that plain diffusers loads."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from spin_engine import lineage
 from spin_engine import weights as weights_folder
 from spin_engine.device import accelerator
 from spin_engine.families.loader import load
@@ -19,7 +21,7 @@ def run(spec: UnitSpec, reporter: Reporter, stop: Stop) -> None:
 
     The denoiser holds the merged weights; an adapter lies beside as ``pytorch_lora_weights.safetensors`` too.
     The rest is copied from the base, ``spindle/`` included, except what is pickled and single-file copies of
-    the whole pipeline.
+    the whole pipeline; ``spindle/lineage.json`` says what the weights came from.
     """
     stop.check()
     base, weights = spec.inputs["base"], spec.inputs["weights"]
@@ -34,6 +36,9 @@ def run(spec: UnitSpec, reporter: Reporter, stop: Stop) -> None:
     denoiser.save_pretrained(model / family.layout.subfolder, safe_serialization=True)
     if weights_folder.kind_of(weights) == "lora":
         shutil.copyfile(weights / weights_folder.ADAPTER_FILE, model / weights_folder.ADAPTER_FILE)
+    came_from = lineage.lineage_of(base, weights)
+    (model / lineage.PUBLISHED).parent.mkdir(exist_ok=True)
+    (model / lineage.PUBLISHED).write_text(json.dumps(came_from, indent=2) + "\n")
     progress.advance()
 
 

@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedType
 from torch import Tensor
 
+from spin_engine import weights
 from spin_engine.itinerary import Look
 from spin_engine.parallel import PIECE, Processes
 from spin_engine.unit_spec import UnitSpec
@@ -50,7 +51,7 @@ def test_two_processes_give_the_weights_of_one(
     gradient is near zero amplifies what rounding left.
     """
     spec = {
-        "method": method(steps=3, adapter="full", rank=None, learning_rate=1e-4),
+        "method": method(steps=3, adapter="full", rank=None, learning_rate=1e-4, gate=True),
         "seed": 5,
         "iteration": 1,
         "inputs": {"base": pipeline, "encoded": encoded, "rivals": rivals},
@@ -61,6 +62,9 @@ def test_two_processes_give_the_weights_of_one(
     assert found[0]["loss"] == torch.tensor(2.0).log().item()
     assert [one["winner_error"] for one in found] == pytest.approx(alone.values("winner_error"), abs=1e-5)
     assert [one["loss"] for one in found] == pytest.approx(alone.values("loss"), abs=1e-3)
+    verdicts = [weights.about(tmp_path / name / "out" / "weights")["gate"] for name in ("one", "two")]
+    assert verdicts[0]["accepted"]
+    assert verdicts[1] == pytest.approx(verdicts[0], rel=1e-2, abs=1e-5)
     one, two = (tensors(tmp_path / name / "out") for name in ("one", "two"))
     for name, tensor in one.items():
         torch.testing.assert_close(two[name], tensor, atol=2e-5, rtol=1e-4)

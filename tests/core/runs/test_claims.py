@@ -289,6 +289,23 @@ def test_an_opponent_drawn_by_lot_draws_and_judges(database: Database) -> None:
         assert online["train", k] == own | other
 
 
+@pytest.mark.parametrize("gate", [False, True])
+def test_a_gate_sees_the_held_out_data(database: Database, gate: bool) -> None:  # a parameter
+    """In rounds of self-play, not in the supervised start, and only if there is a gate."""
+    pictures = ready_dataset(database)
+    settings = {"sft_steps": 2, "gate": gate}
+    job_id = make_job(database, pictures, hyperparameters=settings, validation_file=pictures)
+    seen: dict[int, bool] = {}
+    while not nothing_left(database, job_id):
+        claim = claim_next(database)
+        with transaction(database) as session:
+            inputs = work_for(session, unit_id=claim.unit_id).inputs
+        if claim.kind is UnitKind.train:
+            seen[claim.iteration] = "validation" in inputs
+        succeed(database, claim)
+    assert seen == {0: False, 1: gate, 2: gate}
+
+
 def test_pairs_are_judged_beforehand_or_in_training(database: Database) -> None:
     dataset = ready_dataset(database)
     assert inputs_of(database, dataset, "dpo") == {("generate", 1): {}, ("train", 1): {}}

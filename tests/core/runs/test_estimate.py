@@ -10,8 +10,8 @@ from core.db import Database, transaction
 from core.models import Model, UnitKind
 from core.runs import jobs, records, units, views
 from core.runs.estimate import beforehand
-from core.sizes import PipelineSize
 from spin_engine.config import SftHyperparameters, SpinHyperparameters
+from spin_engine.sizes import PipelineSize
 from tests.core.runs.making import FILES, PROJECT, claim_next, make_job, ready_dataset, run_until, succeed
 
 SIZE = PipelineSize(

@@ -1,15 +1,18 @@
 """Sizes read from headers are those of the real classes."""
 
 import json
+from math import prod
 from pathlib import Path
 
 import pytest
 from diffusers import UNet2DConditionModel
 
-from core import sizes
-from core.sizes import PipelineSize
-from spin_engine.weights import LORA_TARGETS, add_adapter
+from spin_engine import sizes
+from spin_engine.families.loader import load
+from spin_engine.sizes import PipelineSize
+from spin_engine.weights import add_adapter
 from tests.tiny import build_pipeline
+from tests.tiny_families import PIPELINES, build
 
 
 def test_a_pipelines_size_is_that_of_its_parts(tmp_path: Path) -> None:
@@ -24,16 +27,21 @@ def test_a_pipelines_size_is_that_of_its_parts(tmp_path: Path) -> None:
     assert PipelineSize.of_json(json.loads(json.dumps(found.as_json()))) == found
 
 
-@pytest.mark.parametrize("rank", [1, 4])
-def test_an_adapters_size_is_that_of_the_engines(tmp_path: Path, rank: int) -> None:
-    build_pipeline(tmp_path)
+@pytest.mark.parametrize("name", PIPELINES)
+def test_every_familys_size_is_that_of_the_engines(tmp_path: Path, name: str) -> None:
+    build(name, tmp_path)
     found = sizes.of_pipeline(tmp_path)
     assert found is not None
-    unet = UNet2DConditionModel.from_pretrained(tmp_path, subfolder="unet")
-    add_adapter(unet, rank=rank, seed=0)
-    adapter = sum(each.numel() for name, each in unet.named_parameters() if "lora_" in name)
-    assert rank * found.per_rank == adapter > 0
-    assert tuple(f".{target}.weight" for target in LORA_TARGETS) == sizes.ADAPTED
+    family = load(tmp_path)
+    assert found.parameters == sum(each.numel() for each in family.denoiser.state_dict().values())
+    assert family.resolution == found.side * found.factor
+    assert family.latent_shape(32, 32) == (found.channels, 32 // found.factor, 32 // found.factor)
+    encoded = {key: tuple(tensor.shape[1:]) for key, tensor in family.encode_text(["a cat"]).items()}
+    assert sizes.text_shapes(tmp_path) == encoded
+    assert found.text == sum(prod(shape) for shape in encoded.values())
+    add_adapter(family.layout, family.denoiser, rank=3, seed=0)
+    named = family.denoiser.named_parameters()
+    assert 3 * found.per_rank == sum(each.numel() for key, each in named if "lora_" in key) > 0
 
 
 def test_what_is_no_such_pipeline_has_no_size(tmp_path: Path) -> None:
