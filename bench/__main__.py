@@ -7,6 +7,7 @@ import platform
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,9 @@ class Row:
 
     what: str
     against: str
-    ours: str
-    other: str
+    ours: float
+    other: float
+    unit: str
     ratio: float
     """Ours / other for costs, other / ours where it says "times faster" or a rate."""
     asked: str
@@ -44,8 +46,8 @@ class Row:
         cls, what: str, against: str, found: Comparison, asked: str = "", *, faster: bool = False
     ) -> "Row":
         """Return the line of two times; ``faster``: how many times faster ours is."""
-        ours, other = (f"{1000 * seconds:.1f} ms" for seconds in (found.ours, found.bare))
-        return cls(what, against, ours, other, 1 / found.ratio if faster else found.ratio, asked)
+        ratio = 1 / found.ratio if faster else found.ratio
+        return cls(what, against, 1000 * found.ours, 1000 * found.bare, "ms", ratio, asked)
 
 
 def main() -> None:
@@ -60,7 +62,7 @@ def main() -> None:
     args = parser.parse_args()
     found = []
     with tempfile.TemporaryDirectory() as work:
-        for row in (*_training(args, Path(work)), *_drawing(args)):
+        for row in chain(_training(args, Path(work)), _drawing(args)):
             print(f"{row.what}: {row.ratio:.3f}", flush=True)
             found.append(row)
     report = {
@@ -89,8 +91,8 @@ def _training(args: argparse.Namespace, work: Path) -> Iterator[Row]:
     peaks = full_fine_tunes(made, folder / "memory", steps=STEPS_FOR_MEMORY)
     for other, asked in (("supervised", "<= 1.05"), ("online", "")):
         bytes_ = getattr(peaks, other)
-        ours, theirs = (f"{size / MEGABYTE:.0f} MB" for size in (peaks.cached, bytes_))
-        yield Row(f"peak memory, {label}, cached", other, ours, theirs, peaks.cached / bytes_, asked)
+        ours, theirs = peaks.cached / MEGABYTE, bytes_ / MEGABYTE
+        yield Row(f"peak memory, {label}, cached", other, ours, theirs, "MB", ours / theirs, asked)
 
 
 def _drawing(args: argparse.Namespace) -> Iterator[Row]:
@@ -105,7 +107,7 @@ def _drawing(args: argparse.Namespace) -> Iterator[Row]:
     first = next(iter(rates.values()))
     for sampler, rate in rates.items():
         name = f"{sampler.name}, {sampler.steps} steps, guidance {sampler.guidance:g}"
-        yield Row(name, f"{SAMPLERS[0].steps} steps", f"{rate:.2f} /s", f"{first:.2f} /s", rate / first, "")
+        yield Row(name, f"{SAMPLERS[0].steps} steps", rate, first, "/s", rate / first, "")
 
 
 def _machine() -> dict[str, Any]:
@@ -124,7 +126,8 @@ def _show(found: list[Row]) -> None:
     for name in ("what", "against", "ours", "other", "ratio", "asked"):
         table.add_column(name, justify="left" if name in ("what", "against") else "right")
     for row in found:
-        table.add_row(row.what, row.against, row.ours, row.other, f"{row.ratio:.3f}", row.asked)
+        values = (f"{value:.1f} {row.unit}" for value in (row.ours, row.other))
+        table.add_row(row.what, row.against, *values, f"{row.ratio:.3f}", row.asked)
     Console(width=110).print(table)
 
 

@@ -14,7 +14,8 @@ class Model(Base):
     """A complete pipeline under a name.
 
     ``source`` says where it lies: ``folder:/abs/path`` on this host, or ``unit:ID/model`` in the output of
-    a unit. ``digest`` changes when its content does. ``size`` is a base model's spin_engine.sizes.PipelineSize.
+    a unit. ``digest`` changes when its content does. ``size`` is a base model's PipelineSize
+    (spin_engine.sizes).
     """
 
     __tablename__ = "model"

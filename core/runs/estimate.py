@@ -21,8 +21,8 @@ def beforehand(
     moments of Adam), each iteration's weights, and the published model. Left out: previews, and the
     reference errors, which are small.
     ``memory_bytes_at_least``: what a training process holds of the denoiser: its weights, the trained values'
-    gradients and moments, and the second copy of them that an online reference needs. Activations, which
-    grow with batch and resolution, and the libraries themselves come on top.
+    gradients, moments and running mean, and the second copy of them that an online reference needs.
+    Activations, which grow with batch and resolution, and the libraries themselves come on top.
     """
     kept = footprint.disk(size, chosen, rows=rows, keep=None)
     held = footprint.held(size, chosen)
