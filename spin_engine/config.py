@@ -42,7 +42,9 @@ METHODS = tuple(HYPERPARAMETERS)
 class JobConfig(Config):
     """One fine-tuning job: the file that ``python -m spin_engine`` runs."""
 
-    model: str = Field(min_length=1, description="Folder, hub id (ORG/NAME@REVISION) or URI of a diffusers pipeline.")
+    model: str = Field(
+        min_length=1, description="Folder, hub id (ORG/NAME@REVISION) or URI of a diffusers pipeline."
+    )
     training_data: str = Field(min_length=1, description="Folder, zip or URI of pictures with captions.")
     validation_data: str | None = Field(None, description="The same, held out: measured, never trained on.")
     encoded_data: str | None = Field(
