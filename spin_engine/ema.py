@@ -14,9 +14,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from spin_engine.sharding import part
+
 
 class RunningMean:
-    """The mean of named parameters, float32, beside them on their device."""
+    """The mean of named parameters, float32, beside them on their device, split as they are."""
 
     def __init__(self, parameters: Mapping[str, nn.Parameter], decay: float) -> None:
         """Start at the parameters as they are."""
@@ -27,5 +29,5 @@ class RunningMean:
     def update(self, step: int) -> None:
         """Take in the parameters as step ``step``, from 0, left them."""
         keep = min(self._decay, (1 + step) / (10 + step))
-        new = [value.detach() for value in self._parameters.values()]
-        torch._foreach_lerp_(list(self.values.values()), new, 1 - keep)  # no public one
+        new = [part(value.detach()) for value in self._parameters.values()]
+        torch._foreach_lerp_([part(mean) for mean in self.values.values()], new, 1 - keep)  # no public one

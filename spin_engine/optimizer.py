@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
+
+from spin_engine import sharding
 
 Shape = Literal["constant", "linear", "cosine"]
 Kind = Literal["adamw", "adamw8bit"]
@@ -52,9 +54,9 @@ class Optimizer:
         assert parameters, "nothing to train"
         self.parameters = dict(parameters)
         self._fused = kind == "adamw"
-        self._adam: Any
+        self.adam: Any
         if kind == "adamw":
-            self._adam = torch.optim.AdamW(
+            self.adam = torch.optim.AdamW(
                 self.parameters.values(), lr=0.0, weight_decay=weight_decay, fused=True
             )
         else:
@@ -64,13 +66,13 @@ class Optimizer:
                     'pip install "spindle[eightbit]", or use "adamw"'
                 )
             made = importlib.import_module("bitsandbytes").optim.AdamW8bit
-            self._adam = made(list(self.parameters.values()), lr=0.0, weight_decay=weight_decay)
+            self.adam = made(list(self.parameters.values()), lr=0.0, weight_decay=weight_decay)
 
     def step(self, rate: float) -> None:
         """Apply the gradients at a learning rate, and forget them."""
-        for group in self._adam.param_groups:
+        for group in self.adam.param_groups:
             group["lr"] = rate
-        self._adam.step()
+        self.adam.step()
         self.forget()
 
     def gradients(self) -> list[Tensor]:
@@ -92,27 +94,25 @@ class Optimizer:
             scale: what the loss was multiplied by; the norm is that of the gradients without it.
         """
         gradients = self.gradients()
-        norms = torch._foreach_norm(gradients)  # noqa: SLF001  # on a CPU faster than get_total_norm
-        norm = torch.linalg.vector_norm(torch.stack(norms)) / scale
+        norm = sharding.norm(gradients) / scale
         divisor = (norm / largest).clamp(min=1.0) * scale
-        if self._fused:
-            self._adam.grad_scale = divisor
+        if self._fused and not sharding.is_split(gradients):
+            self.adam.grad_scale = divisor
         elif bool(divisor.isfinite()):
-            torch._foreach_div_(gradients, divisor)  # torch names no public one
+            torch._foreach_div_([sharding.part(each) for each in gradients], divisor)  # no public one
         return norm
 
-    def save(self, path: Path) -> None:
-        """Write the moments; a parameter that no loss depends on, as SD3's last block has, has none."""
-        state = self._adam.state
-        tensors = {
-            f"{name}.{moment}": torch.as_tensor(kept).detach().clone().contiguous()
+    def moments(self) -> dict[str, Tensor]:
+        """Return the moments; a parameter that no loss depends on, as SD3's last block has, has none."""
+        state = self.adam.state
+        return {
+            f"{name}.{moment}": torch.as_tensor(kept).detach()
             for name, value in self.parameters.items()
             for moment, kept in state.get(value, {}).items()
         }
-        save_file(tensors, path)
 
     def load(self, path: Path) -> None:
-        """Take up the moments that ``save`` wrote; ValueError if they are of other parameters."""
+        """Take up ``moments`` from a file; ValueError if they are of other parameters."""
         states: dict[str, dict[str, Any]] = {}
         for key, tensor in load_file(path).items():
             name, _, moment = key.rpartition(".")
@@ -126,7 +126,11 @@ class Optimizer:
                 for moment, tensor in state.items()
             ):
                 raise ValueError(f"{path} belongs to a model with other trainable weights")
-            self._adam.state[value] = {
-                moment: tensor.to(value.device) if self._fused or tensor.ndim else int(tensor)
-                for moment, tensor in state.items()
+            self.adam.state[value] = {
+                moment: self._as_held(tensor, value) for moment, tensor in state.items()
             }
+
+    def _as_held(self, tensor: Tensor, value: nn.Parameter) -> Tensor | int:
+        if tensor.shape == value.shape and tensor.ndim:
+            return sharding.split_like(tensor, value)
+        return tensor.to(value.device) if self._fused or tensor.ndim else int(tensor)

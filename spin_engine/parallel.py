@@ -1,7 +1,9 @@
 """Several processes that train one set of weights: who looks at what, and where they meet.
 
-Gradients are averaged by one all-reduce behind the last micro-batch, not inside the backward pass. So nobody
-waits in a collective while another runs out of memory, and the sum is one process's up to rounding.
+Where each process holds all weights, gradients are averaged by one all-reduce behind the last micro-batch,
+not inside the backward pass. So nobody waits in a collective while another runs out of memory, and the sum is
+one process's up to rounding. Where accelerate's configuration splits the weights (``sharding``), every
+pass is a collective, and gradients arrive averaged.
 """
 
 from collections.abc import Sequence
@@ -13,29 +15,35 @@ from accelerate.utils import DistributedType
 from torch import Tensor
 
 from spin_engine.itinerary import Look
+from spin_engine.optimizer import Optimizer
+from spin_engine.policy import trained
 
 PIECE = 2**24
 """Numbers in one all-reduce: 64 MiB of float32."""
-SHARDING = (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM)
+FOREIGN = (DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM)
 
 
 class Processes:
     """The processes of this training, seen from one of them."""
 
     def __init__(self, accelerator: Accelerator) -> None:
-        """Wrap accelerate's view; ValueError for a strategy that splits the weights."""
-        if accelerator.distributed_type in SHARDING:
+        """Wrap accelerate's view; ValueError for an engine that has a training loop of its own."""
+        kind = accelerator.distributed_type
+        if kind in FOREIGN or (kind is DistributedType.FSDP and not accelerator.is_fsdp2):
             raise ValueError(
-                f"{accelerator.distributed_type.value} splits the weights between processes; here each holds "
-                "them all: see docs/distributed.md"
+                f"accelerate is configured for {kind.value}; weights are split by use_fsdp with "
+                "fsdp_version 2 (docs/distributed.md)"
             )
         self._accelerator = accelerator
+        self.splits = splits(accelerator)
         self.device: torch.device = accelerator.device
         self.count: int = accelerator.num_processes
         self.is_main: bool = accelerator.is_main_process
 
-    def prepare(self, denoiser: Any) -> Any:
-        """Return the denoiser as accelerate runs it: on its device, in its precision."""
+    def prepare(self, denoiser: Any, optimizer: Optimizer) -> Any:
+        """Return the denoiser as accelerate runs it: device, precision, split if so configured."""
+        if self.splits:
+            denoiser = _split(self._accelerator, denoiser, optimizer)
         return self._accelerator.prepare_model(denoiser, evaluation_mode=True)
 
     def check(self, batch_size: int, chunk: int | None) -> None:
@@ -77,7 +85,7 @@ class Processes:
 
     def average(self, gradients: Sequence[Tensor]) -> None:
         """Replace gradients by their mean over the processes, alike in all of them."""
-        if self.count == 1:
+        if self.count == 1 or self.splits:
             return
         for piece in _pieces(gradients):
             flat = torch.cat([gradient.flatten() for gradient in piece])
@@ -88,6 +96,23 @@ class Processes:
     def wait(self) -> None:
         """Wait until every process is here."""
         self._accelerator.wait_for_everyone()
+
+
+def splits(accelerator: Accelerator) -> bool:
+    """Return whether accelerate's configuration splits the weights between processes."""
+    return accelerator.distributed_type is DistributedType.FSDP
+
+
+def _split(accelerator: Accelerator, denoiser: Any, optimizer: Optimizer) -> Any:
+    """Split the denoiser in place, and let the optimiser have what is left of its parameters here.
+
+    Precision stays autocast's, as in one process: a policy that casts inputs would round times beyond 256 to
+    other times.
+    """
+    accelerator.state.fsdp_plugin.mixed_precision_policy = None
+    denoiser, _ = accelerator.prepare(denoiser, optimizer.adam)
+    optimizer.parameters = trained(denoiser)
+    return denoiser
 
 
 def _pieces(gradients: Sequence[Tensor]) -> list[list[Tensor]]:

@@ -14,7 +14,6 @@ bit at that size, and within 0.5 beta times the float32 rounding of an error (ab
 import json
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,8 +34,9 @@ from spin_engine.loss_scale import LossScale
 from spin_engine.losses import Losses
 from spin_engine.optimizer import Optimizer, learning_rate
 from spin_engine.parallel import Processes
-from spin_engine.policy import swapped, trained
+from spin_engine.policy import trained
 from spin_engine.reporter import Progress, Reporter, checkpoint_line, message_line, metrics_line
+from spin_engine.sharding import gathered, split_like
 from spin_engine.stopping import Stop, Stopped
 from spin_engine.watch import Watch
 
@@ -89,7 +89,11 @@ class Trainer:
         self._unwrapped = family.denoiser
         if settings.gradient_checkpointing:
             self._unwrapped.enable_gradient_checkpointing()
-        family.denoiser = self._processes.prepare(family.denoiser)
+        self._optimizer = Optimizer(
+            trained(self._unwrapped), weight_decay=settings.weight_decay, kind=settings.optimizer
+        )
+        family.denoiser = self._processes.prepare(family.denoiser, self._optimizer)
+        family.device = accelerator.device
         if settings.compile:
             family.denoiser = torch.compile(family.denoiser, dynamic=False)
         self._family = family
@@ -98,9 +102,8 @@ class Trainer:
         self._plan = plan
         self._settings = settings
         self._lineage = lineage
-        parameters = trained(self._unwrapped)
-        self._optimizer = Optimizer(parameters, weight_decay=settings.weight_decay, kind=settings.optimizer)
-        self._mean = None if settings.ema_decay is None else RunningMean(parameters, settings.ema_decay)
+        decay = settings.ema_decay
+        self._mean = None if decay is None else RunningMean(self._optimizer.parameters, decay)
         self._done = 0
         scale = LossScale() if accelerator.mixed_precision == "fp16" else None
         whole = settings.batch_size // self._processes.count
@@ -117,23 +120,36 @@ class Trainer:
         self._done = manifest.step
         if self._mean is not None:
             for name, tensor in load_file(folder / PARAMETERS).items():
-                self._optimizer.parameters[name].data.copy_(tensor)
+                own = self._optimizer.parameters[name].data
+                own.copy_(split_like(tensor, own))
         raw = json.loads((folder / "trainer.json").read_text())
         scale = raw["loss_scale"]
         scale = None if scale is None else LossScale(**scale)
         self._state = State(raw["skipped"], raw["micro_batch_size"], scale, Watch(**raw["watch"]))
 
     def save_weights(self, folder: Path) -> None:
-        """Write the weights as they are now: their running mean, if there is one."""
+        """Write the weights as they are now: their running mean, if there is one.
+
+        To be called in all processes; the main one writes.
+        """
         about: dict[str, Any] = {"iteration": self._itinerary.iteration, "objective": self._plan.objective}
         if self._state.watch.over is not None:
             about["stopped_early"] = {"step": self._done, "why": self._state.watch.over}
         about["lineage"] = self._lineage
-        own = self._optimizer.parameters
-        with torch.no_grad(), nullcontext() if self._mean is None else swapped(own, self._mean.values):
-            weights.save(
-                self._family.layout, self._unwrapped, folder, kind=self._settings.adapter, about=about
-            )
+        kind, state = self._settings.adapter, self._published()
+        if self._processes.is_main:
+            weights.save(self._family.layout, self._unwrapped, folder, kind=kind, about=about, state=state)
+
+    def _published(self) -> dict[str, Tensor] | None:
+        """Return what is published, whole, in the main process; None where the denoiser is just that."""
+        if self._mean is None and not self._processes.splits:
+            return None
+        is_full = self._settings.adapter == "full"
+        state = self._unwrapped.state_dict() if is_full else dict(self._optimizer.parameters)
+        return self._whole(state | ({} if self._mean is None else self._mean.values))
+
+    def _whole(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return gathered(tensors, keep=self._processes.is_main)
 
     def train(self, checkpoints: Path, reporter: Reporter, stop: Stop, *, keep: int | None) -> None:
         """Train to the last step, or to where the plan's limits end it (``watch``), with a checkpoint there.
@@ -198,8 +214,8 @@ class Trainer:
             try:
                 noted = self._pass_over(step)
             except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
+                if self._processes.splits or not is_out_of_memory(error):
+                    raise  # who holds a part only cannot try again: the others wait for it within a layer
                 noted = None
             if not self._processes.any(flag=noted is None):
                 break
@@ -275,20 +291,27 @@ class Trainer:
         reporter.send(metrics_line(self._done, self._itinerary.iteration, values))
 
     def _checkpoint(self, checkpoints: Path, reporter: Reporter, keep: int | None) -> None:
-        """Write a checkpoint in the main process, while the others wait."""
+        """Write a checkpoint in the main process, while the others give their parts of it and wait."""
         if self._processes.is_main:
             iteration = self._itinerary.iteration
             folder = checkpoint.write(checkpoints, step=self._done, iteration=iteration, fill=self._fill)
             if keep is not None:
                 checkpoint.prune(checkpoints, keep=keep)
             reporter.send(checkpoint_line(self._done, iteration, folder))
+        else:
+            self._fill(checkpoints)
         self._processes.wait()
 
     def _fill(self, folder: Path) -> None:
         """Write what can be published, and what training needs beside it: its own weights, if they differ."""
         self.save_weights(folder / "weights")
-        self._optimizer.save(folder / "optimizer.safetensors")
+        self._save(self._optimizer.moments(), folder / "optimizer.safetensors")
         if self._mean is not None:
-            own = {name: value.detach() for name, value in self._optimizer.parameters.items()}
-            save_file(own, folder / PARAMETERS)
-        (folder / "trainer.json").write_text(json.dumps(asdict(self._state)) + "\n")
+            self._save(self._optimizer.parameters, folder / PARAMETERS)
+        if self._processes.is_main:
+            (folder / "trainer.json").write_text(json.dumps(asdict(self._state)) + "\n")
+
+    def _save(self, tensors: Mapping[str, Tensor], path: Path) -> None:
+        found = self._whole(tensors)
+        if self._processes.is_main:
+            save_file(found, path)

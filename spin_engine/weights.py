@@ -14,6 +14,7 @@ import torch
 from diffusers.utils.state_dict_utils import convert_state_dict_to_diffusers
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
+from torch import Tensor
 
 from spin_engine.diffusion import derive_seed
 from spin_engine.families.layout import Layout, Subfolder
@@ -86,7 +87,15 @@ def merge_adapter(denoiser: Any) -> None:
         denoiser.unload_lora()
 
 
-def save(layout: Layout, denoiser: Any, folder: Path, *, kind: Kind, about: Mapping[str, Any]) -> None:
+def save(
+    layout: Layout,
+    denoiser: Any,
+    folder: Path,
+    *,
+    kind: Kind,
+    about: Mapping[str, Any],
+    state: Mapping[str, Tensor] | None = None,
+) -> None:
     """Write a weights folder.
 
     Args:
@@ -95,18 +104,29 @@ def save(layout: Layout, denoiser: Any, folder: Path, *, kind: Kind, about: Mapp
         folder: made if it is not there.
         kind: what to write.
         about: more keys for ``weights.json`` (see ``describe``).
+        state: what to write in the place of the denoiser's own tensors, by their names: of an adapter its
+            layers, else all.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if kind == "lora":
-        layers = get_peft_model_state_dict(denoiser, adapter_name=ADAPTER)
+        layers = get_peft_model_state_dict(denoiser, state_dict=state, adapter_name=ADAPTER)
         if layout.subfolder == "unet":
             # U-Nets have names of their own for a LoRA's layers. Transformers keep peft's: the conversion
             # would rename only half of them, and diffusers then loads the other half alone.
             layers = convert_state_dict_to_diffusers(layers)
         layout.pipeline.save_lora_weights(folder, **{f"{layout.subfolder}_lora_layers": layers})
     else:
-        denoiser.save_pretrained(folder / layout.subfolder, safe_serialization=True)
+        written = denoiser if state is None else _made_of(layout, denoiser.config, state)
+        written.save_pretrained(folder / layout.subfolder, safe_serialization=True)
     describe(folder, about)
+
+
+def _made_of(layout: Layout, config: Mapping[str, Any], state: Mapping[str, Tensor]) -> Any:
+    """Return a denoiser that holds these very tensors."""
+    with torch.device("meta"):
+        denoiser = layout.denoiser.from_config(config)
+    denoiser.load_state_dict(state, assign=True)
+    return denoiser
 
 
 def describe(folder: Path, about: Mapping[str, Any]) -> None:

@@ -5,6 +5,7 @@ import tempfile
 from itertools import islice
 from pathlib import Path
 
+import torch
 from accelerate import Accelerator
 from torch import Tensor
 
@@ -20,6 +21,7 @@ from spin_engine.hyperparameters import IterationPlan, RoundsHyperparameters
 from spin_engine.itinerary import itinerary_for
 from spin_engine.latents import Encoded
 from spin_engine.losses import Losses
+from spin_engine.parallel import splits
 from spin_engine.policy import snapshot, trainable
 from spin_engine.reporter import Progress, Reporter, message_line
 from spin_engine.rivals import rivals_for
@@ -75,16 +77,16 @@ def _train(
     if spec.resume is not None:
         trainer.resume(spec.resume)
     trainer.train(spec.out.parent / "checkpoints", reporter, stop, keep=keep)
-    if device.is_main_process:
-        trainer.save_weights(spec.out / "weights")
+    trainer.save_weights(spec.out / "weights")
 
 
 def _policy(spec: UnitSpec, weights: Path | None, device: Accelerator) -> Family:
+    """Return theta, on the device, or where it is whole before it is split."""
     settings = spec.method.hyperparameters
     return trainable(
         spec.inputs["base"],
         weights,
-        device.device,
+        torch.device("cpu") if splits(device) else device.device,
         adapter=settings.adapter,
         rank=settings.rank,
         seed=spec.seed,
@@ -97,6 +99,8 @@ def _reference(
     """Return the trainable parameters of the reference, if training is to ask it."""
     if plan.reference == "none" or plan.cached:
         return None
+    if splits(device):
+        raise ValueError('reference="online" swaps whole weights; with FSDP it has to be "cached"')
     settings = spec.method.hyperparameters
     if plan.judge == "base":
         whose = spec.inputs.get("reference")

@@ -21,8 +21,10 @@ from spin_engine.unit_spec import UnitSpec
 from tests.spin_engine.conftest import method, run
 from tests.spin_engine.test_trainer import tensors
 
+FSDP = ("--use_fsdp", "--fsdp_version", "2", "--fsdp_auto_wrap_policy", "TRANSFORMER_BASED_WRAP")
 
-def launch(folder: Path, **spec: Any) -> list[dict[str, Any]]:
+
+def launch(folder: Path, *how: str, module: str = "spin_engine", **spec: Any) -> list[dict[str, Any]]:
     """Run a unit by accelerate's launcher and return the lines it told.
 
     Its own --cpu starts several processes only by MPI; what is launched here runs on the CPU all the same.
@@ -32,10 +34,10 @@ def launch(folder: Path, **spec: Any) -> list[dict[str, Any]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "2"]
     command += ["--num_machines", "1", "--main_process_port", str(port), "--mixed_precision", "no"]
     command += ["--dynamo_backend", "no", "--num_cpu_threads_per_process", "1"]
-    command += ["-m", "spin_engine", "unit", str(folder / "spec.json")]
+    command += [*(how or ["--multi_gpu"]), "-m", module, "unit", str(folder / "spec.json")]
     own = os.environ | {"ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1"}
     ran = subprocess.run(command, capture_output=True, text=True, timeout=250, env=own, check=False)
     assert ran.returncode == 0, ran.stderr[-3000:]
@@ -108,7 +110,45 @@ def test_gradients_are_averaged_piece_by_piece() -> None:
     assert gradients[1].shape == (3, 2)
 
 
-def test_weights_that_are_split_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("adapter", ["full", "lora"])
+def test_split_weights_give_the_weights_of_one(
+    adapter: str, pipeline: Path, encoded: Path, rivals: Path, tmp_path: Path
+) -> None:
+    """FSDP over two processes, with a running mean, killed by nobody but gone on from a checkpoint by one."""
+    rank = 2 if adapter == "lora" else None
+    settings = {"adapter": adapter, "rank": rank, "learning_rate": 1e-4, "ema_decay": 0.9}
+    spec = {
+        "method": method(steps=4, checkpoint_every=2, **settings),
+        "seed": 5,
+        "iteration": 1,
+        "inputs": {"base": pipeline, "encoded": encoded, "rivals": rivals},
+    }
+    lines = launch(tmp_path / "two", *FSDP, module="tests.spin_engine.sharded", **spec)
+    alone = run("train", tmp_path / "one" / "out", **spec)
+    found = [line["values"] for line in lines if line["type"] == "metrics"]
+    assert [one["winner_error"] for one in found] == pytest.approx(alone.values("winner_error"), abs=1e-5)
+    assert [one["grad_norm"] for one in found] == pytest.approx(alone.values("grad_norm"), rel=1e-3)
+    halfway = tmp_path / "two" / "checkpoints" / "step-00000002"
+    run("train", tmp_path / "resumed" / "out", resume=halfway, **spec)
+    one = tensors(tmp_path / "one" / "out")
+    for other in ("two", "resumed"):
+        for name, tensor in tensors(tmp_path / other / "out").items():
+            torch.testing.assert_close(tensor, one[name], atol=2e-5, rtol=1e-4)
+
+
+def test_engines_with_a_loop_of_their_own_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind in (DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM):
+        monkeypatch.setattr(Accelerator, "distributed_type", property(lambda _, kind=kind: kind))
+        with pytest.raises(ValueError, match="use_fsdp with fsdp_version 2"):
+            Processes(Accelerator())
+
+
+def test_online_references_are_refused_where_weights_are_split(
+    pipeline: Path, encoded: Path, rivals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Accelerator, "distributed_type", property(lambda _: DistributedType.FSDP))
-    with pytest.raises(ValueError, match="splits the weights between processes"):
-        Processes(Accelerator())
+    settings = method(steps=1, reference="online", adapter="full", rank=None)
+    inputs = {"base": pipeline, "encoded": encoded, "rivals": rivals}
+    with pytest.raises(ValueError, match='has to be "cached"'):
+        run("train", tmp_path / "out", method=settings, seed=5, iteration=1, inputs=inputs)
+    assert not (tmp_path / "checkpoints").exists()

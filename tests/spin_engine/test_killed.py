@@ -1,4 +1,4 @@
-"""kill -9 at twenty random moments, over families and objectives: the weights are those of a quiet run.
+"""kill -9 at random moments, over families and objectives: the weights are those of a quiet run.
 
 To the bit. The killed are processes of their own that run ``python -m spin_engine unit``, forked from one
 that has imported torch and done nothing else. A moment is a number of steps the unit told of and some
@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from pydantic import TypeAdapter
@@ -43,13 +43,16 @@ CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "sd-mapo": ("sd-epsilon", "mapo", LORA),
     "sd-kto": ("sd-epsilon", "kto", LORA),
     "sdxl-dpo": ("sdxl", "dpo", LORA),
+    "sd-dspo": ("sd-epsilon", "dspo", FULL),
+    "sd-seppo": ("sd-epsilon", "seppo", LORA | ROUNDS),
+    "sd-spin-gate": ("sd-epsilon", "spin", LORA | ROUNDS | {"gate": True, "eval_samples": 2}),
     "sd3-spin": ("sd3", "spin", LORA | ROUNDS),
     "flux-sft": ("flux-dev", "sft", FULL),
     "flux-dro": ("flux-dev", "dro", LORA | ROUNDS),
 }
 """Name -> family (``tests.tiny_families``), method, settings: add a line for a new family or method."""
 KILLS = 2
-"""A case: 20 in all."""
+"""A case: 26 in all."""
 
 
 class Server:
@@ -172,3 +175,22 @@ def test_killed_anywhere_it_ends_with_the_same_bits(
     assert case.train(tmp_path / f"killed-{attempt}") == 0
     for number in range(attempt + 1):
         assert same_bits(tmp_path / "quiet" / "out", tmp_path / f"killed-{number}" / "out")
+
+
+@pytest.mark.parametrize("case", ["sd-spin"], indirect=True)
+@pytest.mark.parametrize("kind", ["encode", "generate"])
+def test_what_comes_before_training_is_the_same_though_it_was_killed(
+    case: Case, kind: Literal["encode", "generate"], paired: Path, tmp_path: Path
+) -> None:
+    inputs = {"base": tmp_path / "base"}
+    inputs |= {"data": paired} if kind == "encode" else {"encoded": case.spec["inputs"]["encoded"]}
+    common = {name: case.spec[name] for name in ("method", "seed", "iteration")}
+    out = tmp_path / "killed" / "out"
+    spec = UnitSpec(kind=kind, inputs=inputs, out=out, **common)
+    codes = {case.server.run(spec, lambda _, wait=wait: time.sleep(wait / 1000)) for wait in (5, 40, 80)}
+    assert -signal.SIGKILL in codes <= {0, -signal.SIGKILL}
+    assert case.server.run(spec) == 0
+    quiet = tmp_path / ("encoded" if kind == "encode" else "rivals") / "out"
+    made = sorted(path.relative_to(quiet) for path in quiet.rglob("*") if path.is_file())
+    assert made == sorted(path.relative_to(out) for path in out.rglob("*") if path.is_file())
+    assert all((quiet / path).read_bytes() == (out / path).read_bytes() for path in made)
