@@ -68,7 +68,7 @@ def test_a_dead_workers_shard_goes_to_the_other(tmp_path: Path) -> None:
         with transaction(made.database) as session:
             tried = select(Attempt).where(Attempt.unit_id == lost.id).order_by(Attempt.fence)
             attempts = [(each.worker, each.outcome) for each in session.scalars(tried)]
-        assert attempts == [(lost.worker, "failed"), (heir, "succeeded")]
+        assert attempts == [(lost.worker, "worker_lost"), (heir, "succeeded")]
         train = made.unit(job_id, UnitKind.train, 1)
         assert train.started_at is not None
         assert train.started_at >= max(unit.finished_at for unit in shards if unit.finished_at is not None)
