@@ -1,9 +1,13 @@
-"""What Spindle's work costs, each ratio measured in one run: ``python -m bench``."""
+"""What Spindle's work costs, each ratio measured in one run: ``python -m bench``.
+
+``python -m bench fanout`` measures what more workers are worth.
+"""
 
 import argparse
 import json
 import os
 import platform
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -15,6 +19,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from bench import fanout
 from bench.measure import Comparison
 from bench.memory import full_fine_tunes
 from bench.prepared import prepare
@@ -52,6 +57,9 @@ class Row:
 
 def main() -> None:
     """Measure everything; print a table, then JSON."""
+    if sys.argv[1:2] == ["fanout"]:
+        fanout.main(sys.argv[2:])
+        return
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--model", type=Path, default=STARTER, help="folder of a Stable Diffusion pipeline")
     parser.add_argument("--repeats", type=int, default=15, help="pairs of measurements")

@@ -42,24 +42,38 @@ class Transitions:
 
 
 def shards_of(rows: int, *, shard_rows: int, max_shards: int) -> int:
-    """Return in how many units rows are generated: one for ``shard_rows`` each, at most ``max_shards``."""
+    """Return in how many units rows are worked on: one for ``shard_rows`` each, at most ``max_shards``."""
     return max(1, min(max_shards, -(-rows // shard_rows)))
 
 
-def plan_job(iterations: Sequence[int], *, generates: Set[int], shards: int) -> list[PlannedUnit]:
+def plan_job(
+    iterations: Sequence[int], *, generates: Set[int], shards: int, encode_shards: int = 1
+) -> list[PlannedUnit]:
     """Return the units of a job in the order in which one worker alone would do them.
 
-    ``encode`` -> ``evaluate`` of the base (iteration -1) -> for each iteration ``generate`` x shards ->
-    ``train`` -> ``evaluate``, and ``publish`` after the last ``train``. An ``evaluate`` is needed by nothing.
+    ``encode`` x shards -> ``evaluate`` of the base (iteration -1) -> for each iteration ``generate`` x shards
+    -> ``train`` -> ``evaluate``, and ``publish`` after the last ``train``. Nothing needs an ``evaluate``.
 
     Args:
         iterations: the iterations in order (``method.hyperparameters.iterations``).
         generates: those whose training needs rivals, or what a reference says of them.
         shards: into how many units each iteration's rivals are divided.
+        encode_shards: into how many units the data are divided.
     """
-    encode = PlannedUnit("encode", UnitKind.encode, 0, ())
-    plan = [encode, PlannedUnit("evaluate base", UnitKind.evaluate, EVALUATE_BASE, (encode.name,))]
-    before: tuple[str, ...] = (encode.name,)
+    plan = [
+        PlannedUnit(
+            f"encode 0.{shard}" if encode_shards > 1 else "encode",
+            UnitKind.encode,
+            0,
+            (),
+            shard,
+            encode_shards,
+        )
+        for shard in range(encode_shards)
+    ]
+    encoded = tuple(unit.name for unit in plan)
+    plan.append(PlannedUnit("evaluate base", UnitKind.evaluate, EVALUATE_BASE, encoded))
+    before: tuple[str, ...] = encoded
     last = iterations[-1]
     for k in iterations:
         rivals = []
@@ -68,13 +82,13 @@ def plan_job(iterations: Sequence[int], *, generates: Set[int], shards: int) -> 
                 PlannedUnit(f"generate {k}.{shard}", UnitKind.generate, k, before, shard, shards)
                 for shard in range(shards)
             ]
-        needs = tuple(dict.fromkeys((encode.name, *before, *(unit.name for unit in rivals))))
+        needs = tuple(dict.fromkeys((*encoded, *before, *(unit.name for unit in rivals))))
         train = PlannedUnit(f"train {k}", UnitKind.train, k, needs)
         plan += [*rivals, train]
         if k == last:
             plan.append(PlannedUnit("publish", UnitKind.publish, k, (train.name,)))
         plan.append(PlannedUnit(f"evaluate {k}", UnitKind.evaluate, k, (train.name,)))
-        before = (encode.name, train.name)
+        before = (*encoded, train.name)
     return plan
 
 

@@ -79,7 +79,15 @@ class Settings(BaseSettings):
     shard_rows: int = Field(
         64, ge=1, description="Dataset rows in one generate unit, while there are few enough units."
     )
-    max_shards: int = Field(8, ge=1, le=1000, description="Generate units in one iteration, at most.")
+    encode_shard_rows: int = Field(
+        512,
+        ge=512,
+        multiple_of=512,
+        description="Dataset rows in one encode unit, while there are few enough units.",
+    )
+    max_shards: int = Field(
+        8, ge=1, le=1000, description="Encode units, and generate units in one iteration, at most."
+    )
     doorbell_seconds: float = Field(5.0, ge=0, description="A message unsent this long is sent by the relay.")
     drawing_timeout_seconds: float = Field(300.0, gt=0, description="How long a request for pictures waits.")
 

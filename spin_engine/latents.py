@@ -5,12 +5,17 @@
 row. ``index.json``: written last, with the sha256 of each shard, so that its own tells encodings apart. With
 aspect-ratio buckets all rows of a shard are of one bucket. Rows are numbered as they lie in the shards: that
 is the order of the data, within each bucket at least.
+
+An encoding may be made in n parts, shard s by part s mod n. Each has an ``index-00000-of-0000n.json`` that
+knows only its own sums; together they mean the ``index.json`` of an encoding made at once.
 """
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load, save
@@ -26,9 +31,11 @@ from spin_engine.shards import Shards, shard_name
 from spin_engine.stopping import Stop
 from spin_engine.store import Store
 
-SHARD_ROWS = 512
+SHARD_ROWS = 512  # encode units take multiples of it: Settings.encode_shard_rows
 BATCH = 8
 TEXT = "text."
+INDEX = "index.json"
+PART = re.compile(r"index-\d{5}-of-\d{5}\.json")
 LATENTS_TO_A_STEP = 8
 """A bucket's sides in latents are multiples of this: every denoiser here halves at most three times."""
 
@@ -42,6 +49,8 @@ def encode(
     *,
     side: int,
     aspect_buckets: bool = False,
+    part: int = 0,
+    parts: int = 1,
     progress: Progress,
     stop: Stop,
 ) -> int:
@@ -53,6 +62,8 @@ def encode(
         out: an existing folder, or a URI.
         side: of the square pictures, in pixels.
         aspect_buckets: whether pictures keep about their aspect ratio (``buckets``) at the square's area.
+        part: which shards to encode, of ``parts``; the others' rows are only counted.
+        parts: in how many the encoding is made.
         progress: counts rows.
         stop: is asked between batches.
 
@@ -66,31 +77,52 @@ def encode(
         allowed = buckets.sizes(side, LATENTS_TO_A_STEP * side // shape[1])
     counts: list[int] = []
     shapes: list[Shape] = []
-    sums: list[str] = []
+    sums: list[str | None] = []
     losers = False
-    for size, part in _parts(found, allowed):
-        losers = part[0].read_loser is not None
-        name = shard_name(len(counts))
-        if store.exists(name):
-            data = store.read(name)
-            progress.advance(len(part))
+    for number, (size, some) in enumerate(_shards(found, allowed)):
+        losers = some[0].read_loser is not None
+        name = shard_name(number)
+        if number % parts != part or store.exists(name):
+            data = store.read(name) if number % parts == part else None
+            progress.advance(len(some))
         else:
-            data = save(_encode_shard(family, part, size, progress, stop))
+            data = save(_encode_shard(family, some, size, progress, stop))
             store.write(name, data)
-        sums.append(hashlib.sha256(data).hexdigest())
-        counts.append(len(part))
+        sums.append(None if data is None else hashlib.sha256(data).hexdigest())
+        counts.append(len(some))
         shapes.append(family.latent_shape(size.height, size.width))
-    store.write("empty.safetensors", save(_named(family.encode_text([""]))))
+    if part == 0:
+        store.write("empty.safetensors", save(_named(family.encode_text([""]))))
     index = {"rows": sum(counts), "shards": counts, "resolution": side, "shape": shape, "sha256": sums}
     if aspect_buckets:
         index["shapes"] = shapes
     if losers:
         index["losers"] = True
-    store.write("index.json", (json.dumps(index) + "\n").encode())
+    store.write(INDEX if parts == 1 else f"index-{part:05d}-of-{parts:05d}.json", _written(index))
     return sum(counts)
 
 
-def _parts(found: Iterator[Row], allowed: list[Size]) -> Iterator[tuple[Size, list[Row]]]:
+def _written(index: dict[str, Any]) -> bytes:
+    return (json.dumps(index) + "\n").encode()
+
+
+def _index(store: Store) -> bytes:
+    """Return the index of an encoding, made of its parts' if there are parts; ValueError if it lacks one."""
+    if store.exists(INDEX):
+        return store.read(INDEX)
+    names = [name for name in store.names() if PART.fullmatch(name)]
+    lacking = ValueError(f"{store.place} holds no finished encoding: it has no {INDEX}, or not all its parts")
+    if not names or len(names) != int(names[0][-10:-5]):
+        raise lacking
+    parts = [json.loads(store.read(name)) for name in names]
+    sums = [next(filter(None, known), None) for known in zip(*(one["sha256"] for one in parts), strict=True)]
+    together: dict[str, Any] = parts[0] | {"sha256": sums}
+    if None in sums or any(one | {"sha256": sums} != together for one in parts):
+        raise lacking
+    return _written(together)
+
+
+def _shards(found: Iterator[Row], allowed: list[Size]) -> Iterator[tuple[Size, list[Row]]]:
     """Yield the rows shard by shard, each of one size; what is left of each size comes last."""
     waiting: dict[Size, list[Row]] = {size: [] for size in allowed}
     losers: bool | None = None
@@ -143,9 +175,7 @@ class Encoded:
             open_shards: how many shards may be open at a time.
         """
         store = Store(place)
-        if not store.exists("index.json"):
-            raise ValueError(f"{place} holds no finished encoding: it has no index.json")
-        index = store.read("index.json")
+        index = _index(store)
         settings = json.loads(index)
         self.key = hashlib.sha256(index).hexdigest()
         """What tells this encoding from any other."""

@@ -44,8 +44,8 @@ class UnitSpec(Config):
     iteration: int = Field(
         0, ge=EVALUATE_BASE, description="0: the supervised start; -1: the base (evaluate)."
     )
-    shard: int = Field(0, ge=0, description="Which part of the pairs to generate, from 0.")
-    shards: int = Field(1, ge=1, description="In how many parts the pairs are generated.")
+    shard: int = Field(0, ge=0, description="Which part to encode, or of the pairs to generate, from 0.")
+    shards: int = Field(1, ge=1, description="In how many parts data are encoded or pairs generated.")
     inputs: dict[str, Path] = Field(description="Folders by name; they are only read.")
     sources: dict[str, str] = Field(
         {}, description="The same, behind URIs that fsspec knows: data, validation or encoded."
@@ -79,8 +79,8 @@ class UnitSpec(Config):
             raise ValueError(f"{self.kind} does not read the inputs {sorted(unknown)}")
         if self.shard >= self.shards:
             raise ValueError(f"shard {self.shard} of {self.shards}: shards count from 0")
-        if self.shards > 1 and self.kind != "generate":
-            raise ValueError(f"{self.kind} is one unit: shards is for generate")
+        if self.shards > 1 and self.kind not in ("encode", "generate"):
+            raise ValueError(f"{self.kind} is one unit: shards is for encode and generate")
         if self.resume is not None and self.kind != "train":
             raise ValueError("resume is for train")
         if self.iteration == EVALUATE_BASE and self.kind in ("generate", "train"):

@@ -30,7 +30,7 @@ from core.models import (
     UnitKind,
     UnitState,
 )
-from core.planner import Transitions, UnitView, advance, plan_job, shards_of
+from core.planner import PlannedUnit, Transitions, UnitView, advance, plan_job, shards_of
 from core.queue import RUN_UNIT
 from core.runs import estimate
 from spin_engine.config import JobConfig
@@ -218,6 +218,7 @@ def plan(session: Session, job: Job, *, dataset: Dataset) -> None:
         asked.iterations,
         generates=frozenset(k for k in asked.iterations if asked.for_iteration(k).generates),
         shards=shards_of(rows, shard_rows=settings.shard_rows, max_shards=settings.max_shards),
+        encode_shards=shards_of(rows, shard_rows=settings.encode_shard_rows, max_shards=settings.max_shards),
     )
     ids = {unit.name: new_id("unit-") for unit in planned}
     for position, unit in enumerate(planned):
@@ -233,7 +234,7 @@ def plan(session: Session, job: Job, *, dataset: Dataset) -> None:
                 priority=job.priority,
                 state=UnitState.waiting,
                 needs=[ids[name] for name in unit.needs],
-                content_key=job.content_key if unit.kind is UnitKind.encode else None,
+                content_key=_content_of(job, unit),
             )
         )
     settle(session, job)
@@ -266,6 +267,14 @@ def start_if_valid(session: Session, job: Job) -> None:
 
 
 def content_key(job: Job, sha256: str) -> str:
-    """Return what decides the output of a job's ``encode``: project, pipeline, data, resolution."""
+    """Return what decides the output of a job's ``encode``: project, pipeline, data, sizes of pictures."""
     hyperparameters = job.method[job.method["type"]]["hyperparameters"]
-    return f"encode:{job.project_id}:{job.pipeline_digest}:{sha256}:{hyperparameters.get('resolution')}"
+    key = f"encode:{job.project_id}:{job.pipeline_digest}:{sha256}:{hyperparameters.get('resolution')}"
+    return f"{key}:buckets" if hyperparameters.get("aspect_buckets") else key
+
+
+def _content_of(job: Job, unit: PlannedUnit) -> str | None:
+    """Return what decides a unit's output, if other jobs may have it too: all of the data's, or a part."""
+    if unit.kind is not UnitKind.encode:
+        return None
+    return job.content_key if unit.shards == 1 else f"{job.content_key}:{unit.shard}/{unit.shards}"

@@ -11,7 +11,10 @@ from spin_engine.unit_spec import UnitSpec
 
 
 def run(spec: UnitSpec, reporter: Reporter, stop: Stop) -> None:
-    """Read ``base`` and ``data``; write the format of ``latents`` into ``out``, or to the URI ``encoded``."""
+    """Read ``base`` and ``data``; write the format of ``latents`` into ``out``, or to the URI ``encoded``.
+
+    One of several units writes its part of the shards, and reads all the data to know which they are.
+    """
     data, settings = spec.place("data"), spec.method.hyperparameters
     plan = settings.for_iteration(settings.iterations[-1])
     require_losers(plan, has_losers=next(rows(data)).read_loser is not None)
@@ -23,6 +26,8 @@ def run(spec: UnitSpec, reporter: Reporter, stop: Stop) -> None:
         spec.sources.get("encoded", spec.out),
         side=settings.resolution or family.resolution,
         aspect_buckets=settings.aspect_buckets,
+        part=spec.shard,
+        parts=spec.shards,
         progress=progress,
         stop=stop,
     )

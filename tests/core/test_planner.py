@@ -59,6 +59,22 @@ def test_the_first_rivals_are_those_of_the_base() -> None:
     ]
 
 
+def test_encode_fans_out_and_the_rest_waits_for_its_last_shard() -> None:
+    plan = plan_job((1,), generates={1}, shards=1, encode_shards=2)
+    encoded = ("encode 0.0", "encode 0.1")
+    assert [(unit.name, unit.needs, unit.shard, unit.shards) for unit in plan][:5] == [
+        ("encode 0.0", (), 0, 2),
+        ("encode 0.1", (), 1, 2),
+        ("evaluate base", encoded, 0, 1),
+        ("generate 1.0", encoded, 0, 1),
+        ("train 1", (*encoded, "generate 1.0"), 0, 1),
+    ]
+    assert advance(views(plan)) == Transitions(ready=encoded)
+    assert advance(views(plan, encode_0_0=S.succeeded, encode_0_1=S.running)) == Transitions()
+    both = views(plan, encode_0_0=S.succeeded, encode_0_1=S.succeeded)
+    assert advance(both) == Transitions(ready=("evaluate base", "generate 1.0"))
+
+
 def test_every_need_stands_before_and_no_unit_needs_an_evaluation() -> None:
     for plan in (SPIN, SFT):
         for position, unit in enumerate(plan):

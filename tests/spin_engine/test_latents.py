@@ -55,6 +55,36 @@ def test_stopped_encoding_goes_on(
     assert Encoded(tmp_path / "stopped").latents([11]).shape == (1, 4, 8, 8)
 
 
+@pytest.mark.parametrize("aspect_buckets", [False, True])
+def test_parts_mean_what_is_encoded_at_once(
+    pipeline: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aspect_buckets: bool
+) -> None:
+    monkeypatch.setattr(latents, "SHARD_ROWS", 4)
+    asked = {
+        "inputs": {"base": pipeline, "data": dataset},
+        "method": {"type": "sft", "sft": {"hyperparameters": {"aspect_buckets": aspect_buckets}}},
+    }
+    run("encode", tmp_path / "whole", **asked)
+    for shard in (1, 0):
+        with pytest.raises(ValueError, match="not all its parts"):
+            Encoded(tmp_path / "parts")
+        run("encode", tmp_path / f"part-{shard}", shard=shard, shards=2, **asked)
+        (tmp_path / "parts").mkdir(exist_ok=True)
+        for path in (tmp_path / f"part-{shard}").iterdir():
+            assert not (tmp_path / "parts" / path.name).exists()
+            path.rename(tmp_path / "parts" / path.name)
+    whole, parts = Encoded(tmp_path / "whole"), Encoded(tmp_path / "parts")
+    assert parts.key == whole.key
+    found, expected = contents(tmp_path / "parts"), contents(tmp_path / "whole")
+    assert {name for name in found if name not in expected} == {
+        "index-00000-of-00002.json",
+        "index-00001-of-00002.json",
+    }
+    del expected["index.json"]
+    assert expected.items() <= found.items()
+    assert len(expected) == 4
+
+
 def test_a_size_off_the_latent_grid_is_refused(pipeline: Path) -> None:
     with pytest.raises(ValueError, match="multiple of 4 pixels"):
         load(pipeline).latent_shape(30, 32)

@@ -31,7 +31,7 @@ def test_json_round_trip() -> None:
         ({"inputs": {"base": "/base"}}, r"train needs the inputs \['encoded'\]"),
         ({"inputs": {**GOOD["inputs"], "rival": "/x"}}, r"does not read the inputs \['rival'\]"),
         ({"kind": "generate", "shard": 2, "shards": 2}, "shards count from 0"),
-        ({"shards": 2}, "shards is for generate"),
+        ({"shards": 2}, "shards is for encode and generate"),
         ({"kind": "generate", "resume": "/x"}, "resume is for train"),
         ({"iteration": -1}, "train has no iteration -1"),
         ({"colour": "red"}, "Extra inputs are not permitted"),

@@ -218,6 +218,34 @@ def test_content_that_another_job_made_is_not_made_again(database: Database) -> 
         ]
 
 
+def test_shards_of_encoded_data_are_shared_one_by_one(database: Database) -> None:
+    dataset = ready_dataset(database, rows=600)
+    first, second = make_job(database, dataset), make_job(database, dataset)
+    make_job(database, dataset, hyperparameters={"aspect_buckets": True})  # other data
+    kinds = (UnitKind.encode,)
+    mine = [claim_next(database, worker=f"units-{number}", kinds=kinds) for number in range(4)]
+    assert [(claim.job_id == first, claim.shard, claim.shards) for claim in mine] == [
+        (True, 0, 2),
+        (True, 1, 2),
+        (False, 0, 2),
+        (False, 1, 2),
+    ]
+    files = [
+        [{"path": f"shard-{shard}", "key": f"k/{shard}", "sha256": "a" * 64, "size": 1}] for shard in (0, 1)
+    ]
+    for claim in mine[1::-1]:  # the last shard is ready first
+        with transaction(database) as session:
+            units.succeed_unit(session, claim, output={"files": files[claim.shard]})
+    claim = claim_next(database, kinds=(UnitKind.encode, UnitKind.generate))
+    assert (claim.job_id, claim.kind) == (first, UnitKind.generate)
+    with transaction(database) as session:
+        found = work_for(session, unit_id=claim.unit_id).inputs["encoded"].files
+    assert [file.key for file in found] == ["k/0", "k/1"]
+    with transaction(database) as session:
+        assert claims.claim_unit(session, worker="w", lease_seconds=LEASE, kinds=kinds, now=START) is None
+    assert [unit.output for unit in units_of(database, second)[:2]] == [{"files": one} for one in files]
+
+
 def test_inputs_follow_the_plan(database: Database) -> None:
     job_id = make_job(database, ready_dataset(database), hyperparameters={"sft_steps": 2})
     found: dict[tuple[str, int], set[str]] = {}

@@ -1,0 +1,87 @@
+"""Encoding on two workers at once: the dead one's shard goes to the other, and all see one encoding."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from core.db import transaction
+from core.models import Attempt, DatasetState, JobState, Unit, UnitKind, UnitState
+from tests.worker.platform import Platform, archive, engine_alone, platform
+
+pytestmark = pytest.mark.timeout(600)
+ROWS = 1030  # three shards of at most 512 rows
+SEED = 7
+SFT: dict[str, Any] = {
+    "type": "sft",
+    "sft": {
+        "hyperparameters": {
+            "steps": 2,
+            "learning_rate": 1e-3,
+            "batch_size": 2,
+            "rank": 2,
+            "eval_samples": 1,
+            "eval_steps": 1,
+        }
+    },
+}
+
+
+def encodes(made: Platform, job_id: str) -> list[Unit]:
+    with transaction(made.database) as session:
+        found = select(Unit).where(Unit.job_id == job_id, Unit.kind == UnitKind.encode).order_by(Unit.shard)
+        return list(session.scalars(found))
+
+
+def test_a_dead_workers_shard_goes_to_the_other(tmp_path: Path) -> None:
+    with platform(tmp_path, lease_seconds="3") as made:
+        made.start("beat")
+        for _ in range(2):
+            made.start("units")
+        dataset_id = made.upload(archive(tmp_path, ROWS))
+        made.until(lambda: made.dataset(dataset_id).state is DatasetState.ready)
+        with engine_alone(made, tmp_path, SFT, seed=SEED):
+            job_id = made.submit(dataset_id, SFT, seed=SEED)
+
+            def both() -> bool:
+                held = {unit.worker for unit in encodes(made, job_id) if unit.state is UnitState.running}
+                return len(held) == 2
+
+            made.until(both)
+            lost = encodes(made, job_id)[0]
+            victim, _ = made.worker_of(lost)
+            victim.kill()
+            victim.wait()
+            made.until(lambda: made.job(job_id).finished_at is not None)
+        job = made.job(job_id)
+        assert job.state is JobState.succeeded, job.failure
+        shards = encodes(made, job_id)
+        assert [(unit.shard, unit.shards, unit.state) for unit in shards] == [
+            (shard, 3, UnitState.succeeded) for shard in range(3)
+        ]
+        [heir] = {
+            unit.worker for unit in shards if unit.started_at is not None and unit.worker is not None
+        } - {lost.worker}
+        with transaction(made.database) as session:
+            tried = select(Attempt).where(Attempt.unit_id == lost.id).order_by(Attempt.fence)
+            attempts = [(each.worker, each.outcome) for each in session.scalars(tried)]
+        assert attempts == [(lost.worker, "worker_lost"), (heir, "succeeded")]
+        train = made.unit(job_id, UnitKind.train, 1)
+        assert train.started_at is not None
+        assert train.started_at >= max(unit.finished_at for unit in shards if unit.finished_at is not None)
+        alone = tmp_path / "alone" / "work"
+        index = json.loads((alone / "encoded" / "index.json").read_text())
+        sums = {
+            file["path"]: file["sha256"]
+            for unit in shards
+            for file in (unit.output or {"files": []})["files"]
+        }
+        assert [sums[f"shard-{shard:05d}.safetensors"] for shard in range(3)] == index["sha256"]
+        trained = alone / "iteration-01" / "trained"
+        assert made.weights(train) == {
+            path.relative_to(trained).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in trained.rglob("*.safetensors")
+        }
