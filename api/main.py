@@ -10,6 +10,7 @@ from importlib.metadata import version
 from types import FrameType
 
 from fastapi import APIRouter, Depends, FastAPI
+from prometheus_client import Gauge
 from starlette.types import Scope
 
 from api import errors, health
@@ -30,6 +31,7 @@ from core.db import Database
 from core.logs import configure_logs
 from core.settings import Settings
 from core.storage.store import store_for
+from core.tracing import configure_tracing, flush_tracing
 
 JSON_BODY_BYTES = 1 << 20
 
@@ -64,6 +66,7 @@ def _lifespan(parts: Platform) -> Callable[[FastAPI], AbstractAsyncContextManage
         yield
         parts.stopping.set()
         parts.database.dispose()
+        flush_tracing()  # the server ends by the signal that stopped it
 
     return lifespan
 
@@ -80,10 +83,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """Return the service for these settings; by default those of the environment."""
     settings = settings or Settings.load()
     configure_logs(settings)
+    configure_tracing(settings, service="spindle-api")
     _quiet_uvicorn()
     database = Database(settings)
     registry = health.registry_for(database)
-    parts = Platform(settings, database, store_for(settings), registry, threading.Event())
+    listeners = Gauge("spindle_sse_clients", "Streams of events open in this process.", registry=registry)
+    parts = Platform(settings, database, store_for(settings), registry, threading.Event(), listeners)
     app = FastAPI(
         title="Spindle",
         version=version("spindle"),

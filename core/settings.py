@@ -111,6 +111,9 @@ class Settings(BaseSettings):
     max_picture_bytes: int = Field(64 << 20, ge=1, description="One picture's file.")
     max_picture_pixels: int = Field(50_000_000, ge=1, description="Width times height of one picture.")
     max_caption_characters: int = Field(2000, ge=1, description="One caption.")
+    otlp_endpoint: str | None = Field(
+        None, description="http://HOST:4318 of an OpenTelemetry collector; traces are off without one."
+    )
     log_format: str = Field("json", pattern="^(json|console)$", description="How log lines look.")
 
     @classmethod
@@ -176,9 +179,11 @@ class Settings(BaseSettings):
                 )
         return url
 
-    @field_validator("public_url")
+    @field_validator("public_url", "otlp_endpoint")
     @classmethod
-    def _web_address(cls, url: str) -> str:
+    def _web_address(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
         if urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname:
             raise ValueError("give http://HOST:PORT or https://HOST")
         return url.rstrip("/")

@@ -11,12 +11,14 @@ SEEN_SECONDS = 60.0
 KEEP_SECONDS = 7 * 24 * 3600.0
 
 
-def heartbeat(session: Session, *, name: str, kind: str) -> None:
-    """Note that a worker is there."""
+def heartbeat(session: Session, *, name: str, kind: str, unheard_seconds: float | None = None) -> None:
+    """Note that a worker is there, and for how long work has been waiting for it without a message."""
+    since = None if unheard_seconds is None else database_now(plus=-unheard_seconds)
+    told = {"kind": kind, "seen_at": database_now(), "unheard_since": since}
     session.execute(
         insert(session, WorkerNode)
-        .values(name=name, kind=kind, seen_at=database_now())
-        .on_conflict_do_update(index_elements=["name"], set_={"kind": kind, "seen_at": database_now()})
+        .values(name=name, **told)
+        .on_conflict_do_update(index_elements=["name"], set_=told)
     )
 
 

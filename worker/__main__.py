@@ -7,6 +7,7 @@ import sys
 from core.logs import configure_logs
 from core.models import UnitKind
 from core.settings import get_settings
+from core.tracing import configure_tracing
 from worker.app import work_on_drawings, work_on_units
 from worker.maintenance import beat
 from worker.workplace import open_workplace
@@ -42,6 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"{error}; choose among {', '.join(UnitKind)}")
     settings = get_settings()
     configure_logs(settings)
+    configure_tracing(settings, service=f"spindle-{given.role}")
     place = open_workplace(settings, given.role, kinds=kinds)
     match given.role:
         case "units":

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping
+from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -92,7 +93,10 @@ class Child:
         assert self._process.stdout is not None
         assert self._process.stderr is not None
         self._readers = [
-            threading.Thread(target=self._read_lines, args=(self._process.stdout,), daemon=True),
+            # In a copy of this context: its log lines name the unit.
+            threading.Thread(
+                target=copy_context().run, args=(self._read_lines, self._process.stdout), daemon=True
+            ),
             threading.Thread(target=self._read_stderr, args=(self._process.stderr,), daemon=True),
         ]
         for reader in self._readers:

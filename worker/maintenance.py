@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import structlog
 from sqlalchemy.orm import Session
 
-from core import drawings, files, idempotency, outbox, workers
+from core import drawings, files, idempotency, outbox, tallies, workers
 from core.db import transaction
 from core.runs import leftovers, reaping
 from worker.workplace import Workplace
@@ -21,6 +21,7 @@ log = structlog.get_logger(__name__)
 
 RELAY_SECONDS = 2.0
 REAP_SECONDS = 5.0
+COUNT_SECONDS = 5.0
 HEARTBEAT_SECONDS = 5.0
 PURGE_SECONDS = 60.0
 SWEEP_SECONDS = 600.0
@@ -69,6 +70,7 @@ def beat(place: Workplace) -> None:
             (HEARTBEAT_SECONDS, "heartbeat", lambda: heartbeat(place)),
             (RELAY_SECONDS, "relay", lambda: outbox.relay(place.database, place.settings)),
             (REAP_SECONDS, "reap", reap),
+            (COUNT_SECONDS, "count_attempts", lambda: tallies.count_attempts(place.database)),
         ],
         place.draining,
     )
@@ -92,10 +94,10 @@ def chores(place: Workplace) -> list[Duty]:
     ]
 
 
-def heartbeat(place: Workplace) -> None:
-    """Tell that this worker lives."""
+def heartbeat(place: Workplace, *, unheard_seconds: float | None = None) -> None:
+    """Tell that this worker lives, and whether it hears its queue."""
     with transaction(place.database) as session:
-        workers.heartbeat(session, name=place.name, kind=place.kind)
+        workers.heartbeat(session, name=place.name, kind=place.kind, unheard_seconds=unheard_seconds)
 
 
 class Ear:
@@ -135,6 +137,11 @@ class Ear:
         with self._busy:
             yield
 
+    def unheard(self) -> float | None:
+        """Return for how many seconds work has been waiting here without a message; None without any."""
+        first = self._first
+        return None if first is None else self._clock() - first
+
     def look(self) -> None:
         """Ring if there is work and nobody here does any."""
         if self._busy.locked() or self._place.draining.is_set():
@@ -160,7 +167,7 @@ def pulse(place: Workplace, ear: Ear, also: Callable[[], object]) -> None:
     """Tell that this worker lives and look for forgotten work, until the place drains."""
     perform(
         [
-            (HEARTBEAT_SECONDS, "heartbeat", lambda: heartbeat(place)),
+            (HEARTBEAT_SECONDS, "heartbeat", lambda: heartbeat(place, unheard_seconds=ear.unheard())),
             (LOOK_SECONDS, "look", ear.look),
             (LOOK_SECONDS, "also", also),
         ],

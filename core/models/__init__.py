@@ -28,6 +28,7 @@ from core.models.states import (
     UnitKind,
     UnitState,
 )
+from core.models.tally import Tally
 from core.models.unit import Unit
 from core.models.worker_node import WorkerNode
 
@@ -56,6 +57,7 @@ __all__ = [
     "Project",
     "Reason",
     "Sample",
+    "Tally",
     "Unit",
     "UnitKind",
     "UnitState",

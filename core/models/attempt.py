@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey
+from sqlalchemy import ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.clock import UtcDateTime, utcnow
@@ -10,9 +10,22 @@ from core.models.columns import Base
 
 
 class Attempt(Base):
-    """One claim of a unit and its end: ``succeeded``, ``preempted``, ``cancelled`` or a reason of failure."""
+    """One claim of a unit and its end: ``succeeded``, ``preempted``, ``cancelled`` or a reason of failure.
+
+    ``counted`` tells how much of it core.tallies has counted: nothing, its beginning (1), its end (2).
+    """
 
     __tablename__ = "attempt"
+    __table_args__ = (
+        # Those that are still to be counted, and no others: their number does not grow with the history.
+        Index(
+            "ix_attempt_uncounted",
+            "counted",
+            "ended_at",
+            sqlite_where=text("counted < 2"),
+            postgresql_where=text("counted < 2"),
+        ),
+    )
 
     unit_id: Mapped[str] = mapped_column(ForeignKey("unit.id"), primary_key=True)
     fence: Mapped[int] = mapped_column(primary_key=True)
@@ -21,3 +34,4 @@ class Attempt(Base):
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     outcome: Mapped[str | None]
     message: Mapped[str | None]
+    counted: Mapped[int] = mapped_column(default=0, server_default="0")

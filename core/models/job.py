@@ -8,12 +8,14 @@ from sqlalchemy.orm import Mapped, mapped_column
 from core.clock import UtcDateTime, utcnow
 from core.models.columns import Base, Data, Json, checked
 from core.models.states import JobState
+from core.tracing import current_origin
 
 
 class Job(Base):
     """A fine-tuning job. ``event_seq`` and ``metric_seq`` count what it has told; SQL alone moves them.
 
     ``estimate`` is what it was thought to cost, and from its end on under ``actual`` what it did.
+    ``origin`` is the request that made it (core.tracing).
     ``pipeline`` and ``weights`` are the sources it starts from (core.sources), resolved when it was made.
     """
 
@@ -40,6 +42,7 @@ class Job(Base):
     failure: Mapped[Data | None] = mapped_column(Json)
     estimate: Mapped[Data | None] = mapped_column(Json)
     content_key: Mapped[str | None]
+    origin: Mapped[Data | None] = mapped_column(Json, default=current_origin)
     result_model_id: Mapped[str | None]
     event_seq: Mapped[int] = mapped_column(default=0)
     metric_seq: Mapped[int] = mapped_column(default=0)

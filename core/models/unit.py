@@ -15,7 +15,7 @@ class Unit(Base):
 
     ``fence`` counts claims; a write that carries an older one is refused. ``attempt`` counts the claims
     that were not given back unharmed; ``failures`` those that failed since the last progress. ``needs`` are
-    ids of units. ``cleared_at`` is when objects that its attempts left without a row were deleted.
+    ids of units. ``pending_at`` is when it last became ready for a worker. ``cleared_at`` is when objects that its attempts left without a row were deleted.
     """
 
     __tablename__ = "unit"
@@ -48,6 +48,7 @@ class Unit(Base):
     failure: Mapped[Data | None] = mapped_column(Json)
     content_key: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
+    pending_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     cleared_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

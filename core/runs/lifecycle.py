@@ -157,7 +157,7 @@ def _make_ready(session: Session, found: Transitions) -> None:
     started = session.execute(
         update(Unit)
         .where(Unit.id.in_(found.ready), Unit.state == UnitState.waiting)
-        .values(state=UnitState.pending)
+        .values(state=UnitState.pending, pending_at=database_now())
         .returning(Unit.id, Unit.kind)
         .execution_options(**QUIETLY)
     ).all()

@@ -15,6 +15,7 @@ from core.queue import RUN_UNIT
 from core.runs.lifecycle import QUIETLY, lock, settle
 
 BATCH = 100
+SILENT = "the worker has been silent for longer than its lease"
 WHO = {
     Reason.user_error: "What was given cannot be used",
     Reason.out_of_memory: "Memory ran out",
@@ -33,12 +34,7 @@ def reap(session: Session, *, now: datetime | None = None) -> int:
         .order_by(Unit.id)
         .limit(BATCH)
     ).all()
-    return sum(
-        _take_back(
-            session, unit_id, "the worker has been silent for longer than its lease", now=now, expired=True
-        )
-        for unit_id in expired
-    )
+    return sum(_take_back(session, unit_id, SILENT, now=now, expired=True) for unit_id in expired)
 
 
 def give_back(session: Session, *, worker: str, now: datetime | None = None) -> int:
@@ -113,6 +109,7 @@ def lose(
             lease_expires_at=None,
             worker=None,
             not_before=database_now(plus=wait, now=now) if state is UnitState.pending else None,
+            pending_at=database_now(plus=wait, now=now) if state is UnitState.pending else None,
             finished_at=None if state is UnitState.pending else database_now(),
         )
         .execution_options(**QUIETLY)

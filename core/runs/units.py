@@ -91,6 +91,7 @@ def release_unit(session: Session, claim: Claim, *, cancelled: bool = False) -> 
         lease_expires_at=None,
         attempt=Unit.attempt - (0 if cancelled else 1),
         finished_at=database_now() if cancelled else None,
+        pending_at=None if cancelled else database_now(),
     )
     outcome = "cancelled" if cancelled else "preempted"
     close_attempt(session, claim.unit_id, claim.fence, outcome=outcome)
