@@ -52,7 +52,7 @@ def route_of(scope: Scope) -> str:
 
 @contextmanager
 def request_span(scope: Scope, request_id: str) -> Iterator[None]:
-    """Surround a request with its span, named by its route, which goes on the caller's trace if it has one."""
+    """Surround a request with its span, named by its route; it goes on the caller's trace if there is one."""
     if scope["path"] in QUIET:
         yield
         return

@@ -1,4 +1,4 @@
-"""What the platform measures of itself, as Prometheus has it. The truth is in the database when it is asked."""
+"""What the platform measures of itself, as Prometheus has it: read from the database when somebody asks."""
 
 from collections import defaultdict
 from collections.abc import Mapping

@@ -12,8 +12,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 def export(endpoint: str, *, service: str) -> None:
     """Make every span of this process go to ``endpoint``, in the background.
 
-    A collector that is away costs its spans and nothing else. Headers that it asks for are read by the exporter
-    from OTEL_EXPORTER_OTLP_HEADERS.
+    A collector that is away costs its spans and nothing else. Headers that it asks for are read by the
+    exporter from OTEL_EXPORTER_OTLP_HEADERS.
     """
     told = {"service.name": service, "service.version": version("spindle")}
     provider = TracerProvider(resource=Resource.create(told))

@@ -7,7 +7,7 @@ from core.models.columns import Base
 
 
 class Tally(Base):
-    """One number of a Prometheus counter. ``labels`` is JSON with its keys in order, so that it can be a key."""
+    """One number of a Prometheus counter. ``labels`` is JSON, its keys in order so that it can be a key."""
 
     __tablename__ = "tally"
 

@@ -15,7 +15,8 @@ class Unit(Base):
 
     ``fence`` counts claims; a write that carries an older one is refused. ``attempt`` counts the claims
     that were not given back unharmed; ``failures`` those that failed since the last progress. ``needs`` are
-    ids of units. ``pending_at`` is when it last became ready for a worker. ``cleared_at`` is when objects that its attempts left without a row were deleted.
+    ids of units. ``pending_at`` is when it last became ready for a worker. ``cleared_at`` is when objects
+    that its attempts left without a row were deleted.
     """
 
     __tablename__ = "unit"
