@@ -20,6 +20,7 @@ COUNTERS = {
     "attempts": ("spindle_attempts", "Attempts at units that have ended, by kind and outcome."),
     "lease_losses": ("spindle_lease_losses", "Units taken from workers silent for longer than their lease."),
     "retries": ("spindle_retries", "Units taken again, by the reason why the attempt before had ended."),
+    "gpu_seconds": ("spindle_gpu_seconds", "Seconds that units held GPUs, times their number, by project."),
     "project_seconds": ("spindle_project_seconds", "Seconds that units held workers, by project and kind."),
 }
 

@@ -24,7 +24,7 @@ from core.upsert import insert
 
 BATCH = 500
 SECONDS = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 4 * 3600.0, 12 * 3600.0, 24 * 3600.0)
-AGAIN = frozenset({*(reason.value for reason in Reason), "preempted"})
+AGAIN = frozenset(reason.value for reason in Reason)
 Counts = Counter[tuple[str, str]]
 
 
@@ -86,6 +86,7 @@ def _count_ended(session: Session) -> int:
         kind, project = whose[attempt.unit_id].kind, whose[attempt.unit_id].project
         seconds = _seconds(attempt.started_at, attempt.ended_at)
         _add(counts, "attempts", kind=kind, outcome=attempt.outcome)
+        _add(counts, "gpu_seconds", seconds * attempt.gpus, project=project)
         _add(counts, "project_seconds", seconds, kind=kind, project=project)
         if attempt.outcome == Reason.worker_lost.value and attempt.message == SILENT:
             _add(counts, "lease_losses", kind=kind)
@@ -116,6 +117,7 @@ def _take(session: Session, *which: ColumnElement[bool], counted: int) -> Sequen
             Attempt.ended_at,
             Attempt.outcome,
             Attempt.message,
+            Attempt.gpus,
         )
         .execution_options(**QUIETLY)
     ).all()

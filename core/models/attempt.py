@@ -6,12 +6,13 @@ from sqlalchemy import ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.clock import UtcDateTime, utcnow
-from core.models.columns import Base
+from core.models.columns import ZERO, Base
 
 
 class Attempt(Base):
     """One claim of a unit and its end: ``succeeded``, ``preempted``, ``cancelled`` or a reason of failure.
 
+    ``gpus`` is how many its worker had: the project pays for them as long as it took.
     ``counted`` tells how much of it core.tallies has counted: nothing, its beginning (1), its end (2).
     """
 
@@ -30,6 +31,7 @@ class Attempt(Base):
     unit_id: Mapped[str] = mapped_column(ForeignKey("unit.id"), primary_key=True)
     fence: Mapped[int] = mapped_column(primary_key=True)
     worker: Mapped[str]
+    gpus: Mapped[int] = mapped_column(default=0, server_default=ZERO)
     started_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     outcome: Mapped[str | None]

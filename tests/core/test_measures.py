@@ -95,9 +95,10 @@ def test_durations_fall_into_their_buckets(database: Database) -> None:
         ended = {"ended_at": utcnow(), "outcome": "succeeded", "worker": "w"}
         for fence, seconds in ((7, 0.5), (8, 5.0), (9, 61.0)):
             started = ended["ended_at"] - timedelta(seconds=seconds)
-            session.add(Attempt(unit_id=unit_id, fence=fence, started_at=started, **ended))
+            session.add(Attempt(unit_id=unit_id, fence=fence, started_at=started, gpus=2, **ended))
     tallies.count_attempts(database)
     found = counted(database)
     buckets = [found["spindle_unit_seconds", "ingest", bound] for bound in ("1", "5", "60", "300", "+Inf")]
     assert buckets == [1, 2, 2, 3, 4]
+    assert found["spindle_gpu_seconds", PROJECT] == 2 * 66.5
     assert found["spindle_unit_seconds", "ingest", "sum"] > 9 * 24 * 3600 + 66
