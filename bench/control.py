@@ -1,8 +1,8 @@
 """What the database side costs when there is much of everything: ``python -m bench.control``.
 
 Two databases in one PostgreSQL, one with a hundred times the jobs, units and events of the other. Each
-request is timed in both by turns, so that the ratio is of one run; and 32 claimers take units at once. Exits 1
-when a ratio is larger than asked, a large table was read from end to end, or a unit was taken twice.
+request is timed in both by turns, so that the ratio is of one run; and 32 claimers take units at once. Exits
+1 when a ratio is larger than asked, a large table was read from end to end, or a unit was taken twice.
 """
 
 import argparse

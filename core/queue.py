@@ -161,6 +161,33 @@ class Bell:
         self._app.close()
 
 
+def messages(settings: Settings) -> dict[str, int]:
+    """Count the messages that wait, by queue.
+
+    Raises:
+        Unavailable: the queue does not answer.
+    """
+    names = (*UNITS.values(), SERVE)
+    if _is_folder(settings):
+        waiting = [path.name for path in (queue_folder(settings) / "messages").glob("*.msg")]
+        return {name: sum(each.partition(".")[2] == f"{name}.msg" for each in waiting) for name in names}
+    try:
+        with _redis(settings) as client:
+            return {name: client.llen(name) for name in names}
+    except redis.RedisError as error:
+        raise _silent(error) from error
+
+
+def _redis(settings: Settings) -> Any:
+    return redis.Redis.from_url(
+        settings.broker_url, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS
+    )
+
+
+def _silent(error: redis.RedisError) -> Unavailable:
+    return Unavailable(f"the queue does not answer ({type(error).__name__})", code="queue_unavailable")
+
+
 def check_broker(settings: Settings) -> None:
     """Make sure that the queue can be used, and that it keeps messages when memory runs short.
 
@@ -174,14 +201,10 @@ def check_broker(settings: Settings) -> None:
         next(folder.iterdir(), None)
         return
     try:
-        with redis.Redis.from_url(
-            settings.broker_url, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS
-        ) as client:
+        with _redis(settings) as client:
             memory: Any = client.info("memory")
     except redis.RedisError as error:
-        raise Unavailable(
-            f"the queue does not answer ({type(error).__name__})", code="queue_unavailable"
-        ) from error
+        raise _silent(error) from error
     policy = memory.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
         host = urlsplit(settings.broker_url).hostname

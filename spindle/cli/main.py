@@ -8,11 +8,13 @@ from typing import Annotated
 import typer
 
 from spindle.cli import datasets, files, jobs, keys, models
+from spindle.cli.doctor import doctor
 from spindle.cli.generate import generate
 from spindle.cli.terminal import State, examples, out, plain_errors
 from spindle.errors import SpindleError
 from spindle.location import state_folder
 from spindle.port import free_port
+from spindle.profile import Profile
 from spindle.up import Supervisor
 
 app = typer.Typer(
@@ -40,6 +42,7 @@ app.command(
         'spindle generate starter "red apple" -n 4 --seed 1 -o apple.png',
     )
 )(generate)
+app.command(epilog=examples("spindle doctor", "spindle doctor --json"))(doctor)
 
 
 def _version(wanted: bool) -> None:
@@ -62,6 +65,7 @@ def root(
         "spindle up",
         "spindle up --port 0 --state /data/spindle",
         "spindle up --host 0.0.0.0",
+        "spindle up --profile cluster",
     )
 )
 @plain_errors
@@ -69,6 +73,13 @@ def up(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0: a free one.", min=0, max=65535)] = 8000,
     state: State = None,
+    profile: Annotated[
+        Profile,
+        typer.Option(
+            help="embedded: everything in the state folder. cluster: PostgreSQL, S3 and Redis, as named by "
+            "SPINDLE_DATABASE_URL, SPINDLE_STORE_URL and SPINDLE_BROKER_URL."
+        ),
+    ] = Profile.embedded,
     until_stdin_closes: Annotated[bool, typer.Option("--until-stdin-closes", hidden=True)] = False,
 ) -> None:
     """Start the platform here, in the foreground; Ctrl-C stops it.
@@ -80,6 +91,7 @@ def up(
         host=host,
         port=port or free_port(host),
         tell=lambda line: out.print(line, markup=False),
+        profile=profile,
         lifeline=sys.stdin.fileno() if until_stdin_closes else None,
     ).run()
 
