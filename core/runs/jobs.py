@@ -10,12 +10,14 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core import datasets, registry
+from core.db import settings_of
 from core.errors import Invalid, NotFound
 from core.events import NewEvent, tell
 from core.ids import new_id
 from core.methods import METHOD
-from core.models import Job, JobState
+from core.models import DEFAULT_QUEUE, Device, Job, JobState, Model
 from core.paging import Page, page
+from core.runs.accounts import open_account
 from core.runs.lifecycle import lock, start_if_valid
 from spin_engine.config import METHODS, with_recommended
 
@@ -35,6 +37,8 @@ def create_job(
     suffix: str | None = None,
     metadata: dict[str, str] | None = None,
     priority: int = 0,
+    queue: str = DEFAULT_QUEUE,
+    device: Device | None = None,
 ) -> Job:
     """Make a job and start it, at once or when its datasets are ready.
 
@@ -49,8 +53,11 @@ def create_job(
         suffix: becomes a part of the result's name.
         metadata: kept with the job.
         priority: higher goes first.
+        queue: whose workers run it.
+        device: what it needs; None: a GPU if its base model has ``gpu_from_parameters`` or more.
 
     Raises:
+        TooMany: a limit of the project does not allow it.
         Invalid: the method is not right; ``param`` is the path of the first wrong field.
         NotFound: there is no such model, dataset or file in this project.
     """
@@ -79,6 +86,8 @@ def create_job(
         suffix=suffix,
         metadata_=metadata,
         priority=priority,
+        queue=queue,
+        device=device or _device_for(session, start.base_model_id),
         state=JobState.validating_files,
     )
     _start(session, job)
@@ -88,6 +97,8 @@ def create_job(
 def _start(session: Session, job: Job) -> None:
     session.add(job)
     session.flush()
+    open_account(session, job)
+    session.flush()
     tell(
         session,
         job.id,
@@ -95,6 +106,14 @@ def _start(session: Session, job: Job) -> None:
     )
     start_if_valid(session, lock(session, job.id))
     session.refresh(job)
+
+
+def _device_for(session: Session, base_model_id: str) -> Device:
+    base = session.get(Model, base_model_id)
+    large = settings_of(session).gpu_from_parameters
+    if base is None or base.size is None or base.size["parameters"] < large:
+        return Device.cpu
+    return Device.gpu
 
 
 def resolved_method(method: Any, defaults: dict[str, Any] | None) -> dict[str, Any]:
