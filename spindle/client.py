@@ -134,7 +134,8 @@ class Jobs(Resource):
             method: ``"spin"``, ``"sft"``, ``"dpo"``, ... (docs/methods.md), with ``hyperparameters``; or the
                 whole method object of the API.
             hyperparameters: what differs from the model's recommended settings.
-            more: ``validation_file``, ``suffix``, ``seed``, ``metadata``, ``priority``; None means not given.
+            more: ``validation_file``, ``suffix``, ``seed``, ``metadata``, ``priority``, ``queue``, ``device``;
+                None means not given.
         """
         if isinstance(method, str):
             method = {"type": method, method: {"hyperparameters": hyperparameters or {}}}

@@ -92,6 +92,8 @@ class Job(Result):
     method: Method
     seed: int | None = None
     queue_position: int | None = None
+    estimated_start: int | None = None
+    waits_for: str | None = None
     pause_requested: bool = False
     cancel_requested: bool = False
     failure: Failure | None = None

@@ -7,12 +7,13 @@ queue, rank, job, position); among these few the fairest is taken. So projects c
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, func, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
-from core.clock import database_now
+from core.clock import UtcDateTime, database_now
 from core.models import JOB_ACTIVE, Dataset, Device, Job, Project, Unit, UnitKind, UnitState
 from core.runs.capabilities import Capabilities
 from core.runs.shares import NEVER_SERVED
@@ -57,19 +58,43 @@ def first_units(
     session: Session, who: Claimer, *, queue: str, skip: int = 0, now: datetime | None = None
 ) -> Sequence[Row[Any]]:
     """Return each project's first claimable unit in a queue, the fairest first."""
+    has = who.has
+    statement = _statement(
+        cpu_only=has.device is Device.cpu, bounded=has.memory_bytes is not None, clocked=now is not None
+    )
+    given = {
+        "queue": queue,
+        "kinds": list(who.kinds),
+        "worker": who.worker,
+        "memory_bytes": has.memory_bytes,
+        "now": now,
+        "skip": skip,
+    }
+    return session.execute(statement, given).all()
+
+
+@lru_cache(maxsize=8)
+def _statement(*, cpu_only: bool, bounded: bool, clocked: bool) -> Select[Any]:
+    """Return the query for one kind of worker: putting it together takes longer than running it."""
     unit, job, held = aliased(Unit), aliased(Job), aliased(Unit)
+    now = bindparam("now", type_=UtcDateTime()) if clocked else database_now()
+    terms = _may_run(unit, job, now)
+    if cpu_only:
+        terms.append(unit.device == Device.cpu)
+    if bounded:
+        terms.append(unit.memory_bytes <= bindparam("memory_bytes"))
     first = (
         select(unit.id)
         .outerjoin(job, job.id == unit.job_id)
         .where(
             unit.state == UnitState.pending,
             unit.project_id == Project.id,
-            unit.queue == queue,
-            _may_run(unit, job, who, now),
+            unit.queue == bindparam("queue"),
+            *terms,
         )
         .order_by(unit.rank, unit.job_id, unit.position, unit.id)
         .limit(1)
-        .offset(skip)
+        .offset(bindparam("skip"))
         .correlate(Project)
         .scalar_subquery()
     )
@@ -82,7 +107,7 @@ def first_units(
     )
     share = func.coalesce(Project.share, NEVER_SERVED)
     columns = (Unit.id, Unit.job_id, Unit.project_id, Unit.rank, Unit.kind, Unit.queue, Unit.device)
-    return session.execute(
+    return (
         select(
             *columns, Unit.memory_bytes, Project.max_running, running.label("running"), share.label("share")
         )
@@ -90,37 +115,28 @@ def first_units(
         .join(Unit, Unit.id == first)
         .where(or_(Project.max_running.is_(None), running < Project.max_running))
         .order_by(Unit.rank, running, share, Unit.id)
-    ).all()
+    )
 
 
-def _may_run(unit: Any, job: Any, who: Claimer, now: datetime | None) -> ColumnElement[bool]:
-    """Return SQL for: this worker may take this unit now, if it is pending."""
+def _may_run(unit: Any, job: Any, now: ColumnElement[datetime]) -> list[ColumnElement[bool]]:
+    """Return SQL for: a worker may take this unit now, if it is pending and the worker has what it needs."""
     twin = aliased(Unit)
     being_made = (
         select(twin.id)
         .where(
             twin.content_key == unit.content_key,
             twin.state == UnitState.running,
-            twin.lease_expires_at > database_now(now=now),
+            twin.lease_expires_at > now,
         )
         .exists()
     )
-    terms: list[ColumnElement[bool]] = [
-        unit.kind.in_(who.kinds),
-        or_(unit.not_before.is_(None), unit.not_before <= database_now(now=now)),
-        or_(
-            unit.avoid.is_(None),
-            unit.avoid != who.worker,
-            unit.avoid_until <= database_now(now=now),
-        ),
+    return [
+        unit.kind.in_(bindparam("kinds", expanding=True)),
+        or_(unit.not_before.is_(None), unit.not_before <= now),
+        or_(unit.avoid.is_(None), unit.avoid != bindparam("worker"), unit.avoid_until <= now),
         or_(unit.job_id.is_(None), wanted(job)),
         or_(unit.content_key.is_(None), ~being_made),
     ]
-    if who.has.device is Device.cpu:
-        terms.append(unit.device == Device.cpu)
-    if who.has.memory_bytes is not None:
-        terms.append(unit.memory_bytes <= who.has.memory_bytes)
-    return and_(*terms)
 
 
 def adopt(session: Session) -> int:
