@@ -164,6 +164,19 @@ class Key(Result):
     created_at: int = 0
 
 
+class Project(Result):
+    """The owner of keys, data, jobs and models; a limit that is None does not exist."""
+
+    id: str
+    name: str = ""
+    max_running: int | None = None
+    max_jobs: int | None = None
+    open_jobs: int = 0
+    gpu_seconds_limit: float | None = None
+    gpu_seconds_reserved: float = 0.0
+    gpu_seconds_used: float = 0.0
+
+
 class Deleted(Result):
     """The receipt of a deletion."""
 

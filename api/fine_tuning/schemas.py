@@ -46,7 +46,7 @@ class JobCreate(Input):
         0,
         ge=-100,
         le=100,
-        description="Higher goes first among waiting jobs, and may stop a lower one's training at a checkpoint.",
+        description="Higher goes first; a lower one's training may stop at a checkpoint for it.",
     )
     queue: str = Field(
         DEFAULT_QUEUE,

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from core import workers
 from core.models import JOB_ACTIVE, UNIT_ENDED, Job, JobState, Project, Unit, UnitKind, UnitState
 from core.runs.capabilities import Need, Node, waits_for
+from core.runs.elsewhere import need_of
 from core.runs.shares import NEVER_SERVED
 
 MOST = 1000  # jobs that are looked at; a place beyond is told as the one after them
@@ -120,8 +121,6 @@ def missing(job: Job, units: Sequence[Unit], nodes: Sequence[Node]) -> str | Non
         return waits_for([Need(UnitKind.ingest)], nodes)
     if job.state not in JOB_ACTIVE or job.pause_requested:
         return None
-    open_units = [
-        unit for unit in units if unit.state not in UNIT_ENDED and unit.state is not UnitState.running
-    ]
-    needs = dict.fromkeys(Need(unit.kind, unit.queue, unit.device, unit.memory_bytes) for unit in open_units)
+    done = (*UNIT_ENDED, UnitState.running)
+    needs = dict.fromkeys(need_of(unit) for unit in units if unit.state not in done)
     return waits_for(needs, nodes)
