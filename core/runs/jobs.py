@@ -51,8 +51,7 @@ def create_job(
         method: ``{"type": T, T: {"hyperparameters": {...}}}``; what is missing or ``"auto"`` is resolved.
         validation_file: as ``training_file``; measured, never trained on.
         seed: drawn when missing.
-        suffix: becomes a part of the result's name.
-        metadata: kept with the job.
+        suffix: becomes a part of the result's name; ``metadata``: kept with the job.
         priority: higher goes first.
         queue: whose workers run it.
         device: what it needs; None: a GPU if its base model has ``gpu_from_parameters`` or more.
@@ -66,7 +65,7 @@ def create_job(
     resolved = resolved_method(method, start.defaults)
     dataset = partial(datasets.dataset_for_training, session, project_id=project_id)
     training = dataset(given=training_file, param="training_file")
-    validation = validation_file and dataset(given=validation_file, param="validation_file")
+    held_out = None if validation_file is None else dataset(given=validation_file, param="validation_file").id
     job = Job(
         id=new_id("ftjob-"),
         project_id=project_id,
@@ -76,7 +75,7 @@ def create_job(
         pipeline_digest=start.digest,
         weights=start.weights,
         dataset_id=training.id,
-        validation_dataset_id=validation.id if validation else None,
+        validation_dataset_id=held_out,
         method=resolved,
         seed=secrets.randbelow(SEEDS) if seed is None else seed,
         suffix=suffix,
@@ -86,11 +85,10 @@ def create_job(
         device=device or _device_for(session, start.base_model_id),
         state=JobState.validating_files,
     )
-    _start(session, job)
-    return job
+    return _start(session, job)
 
 
-def _start(session: Session, job: Job) -> None:
+def _start(session: Session, job: Job) -> Job:
     session.add(job)
     session.flush()
     open_account(session, job)
@@ -102,6 +100,7 @@ def _start(session: Session, job: Job) -> None:
     )
     start_if_valid(session, lock(session, job.id))
     session.refresh(job)
+    return job
 
 
 def _device_for(session: Session, base_model_id: str) -> Device:
