@@ -27,6 +27,7 @@ from api.models import router as models
 from api.objects import router as objects
 from api.pages import router as pages
 from api.pages.openapi import schema_of
+from api.projects import router as projects
 from core.db import Database
 from core.logs import configure_logs
 from core.settings import Settings
@@ -102,7 +103,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(BodyLimit, limit_for=_body_limits(settings))
     app.add_middleware(Observed, metrics=HttpMetrics(registry))
     v1 = APIRouter(prefix="/v1", dependencies=[Depends(refuse_unknown_query)])
-    for resource in (files, datasets, fine_tuning, records, models, images, keys, objects):
+    for resource in (files, datasets, fine_tuning, records, models, images, keys, projects, objects):
         v1.include_router(resource.router)
     app.include_router(v1)
     app.include_router(health.router)

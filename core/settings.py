@@ -80,6 +80,15 @@ class Settings(BaseSettings):
         64, ge=1, description="Dataset rows in one generate unit, while there are few enough units."
     )
     max_shards: int = Field(8, ge=1, le=1000, description="Generate units in one iteration, at most.")
+    gpu_from_parameters: int = Field(
+        100_000_000,
+        ge=0,
+        description="Jobs whose base model's denoiser has as many parameters go to workers with a GPU.",
+    )
+    preemption: bool = Field(
+        default=True,
+        description="Trainings stop at a checkpoint for jobs of higher priority that find no worker.",
+    )
     doorbell_seconds: float = Field(5.0, ge=0, description="A message unsent this long is sent by the relay.")
     drawing_timeout_seconds: float = Field(300.0, gt=0, description="How long a request for pictures waits.")
 

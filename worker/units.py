@@ -30,6 +30,7 @@ BATCH_SECONDS = 0.5
 ORDERS: Final = {
     Wish.go_on: Order.go_on,
     Wish.pause: Order.stop,
+    Wish.make_way: Order.stop,
     Wish.cancel: Order.cancel,
     Wish.lost: Order.lost,
 }
@@ -42,7 +43,11 @@ def run_units(place: Workplace) -> int:
         began = time.time_ns()
         with transaction(place.database) as session:
             claim = claims.claim_unit(
-                session, worker=place.name, kinds=place.kinds, lease_seconds=place.settings.lease_seconds
+                session,
+                worker=place.name,
+                kinds=place.kinds,
+                has=place.has,
+                lease_seconds=place.settings.lease_seconds,
             )
             origin = None if claim is None else origin_of(session, claim)
         if claim is None:

@@ -10,6 +10,7 @@ import typer
 from spindle.cli import datasets, files, jobs, keys, models
 from spindle.cli.doctor import doctor
 from spindle.cli.generate import generate
+from spindle.cli.project import project
 from spindle.cli.terminal import State, examples, out, plain_errors
 from spindle.errors import SpindleError
 from spindle.location import state_folder
@@ -36,6 +37,7 @@ app.add_typer(models.app, name="models")
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(files.app, name="files")
 app.add_typer(keys.app, name="key")
+app.command(epilog=examples("spindle project", "spindle project --json"))(project)
 app.command(
     epilog=examples(
         'spindle generate starter "red apple"',
