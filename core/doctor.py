@@ -36,7 +36,8 @@ from core.workers import SEEN_SECONDS
 SKEW_SECONDS = 2.0
 UNHEARD_SECONDS = 30.0
 STORE_SKEW_SECONDS = 900.0  # S3 refuses requests whose time is this far off
-LITTLE_BYTES, TOO_LITTLE_BYTES = 10 << 30, 1 << 30
+GIB = 1 << 30
+LITTLE_BYTES, TOO_LITTLE_BYTES = 10 * GIB, GIB
 MANY_MESSAGES = 10_000
 
 
@@ -79,11 +80,11 @@ def examine(settings: Settings) -> Iterator[Finding]:
     try:
         parts: list[tuple[str, Callable[[], Finding], str]] = [
             ("database", lambda: check_database(database), "start it, or mend SPINDLE_DATABASE_URL"),
-            ("database clock", lambda: check_clock(database), "start the database first"),
+            ("database clock", lambda: check_clock(database), "mend the database first"),
             ("queue", lambda: check_queue(settings), "start it, or mend SPINDLE_BROKER_URL"),
             ("store", lambda: check_store(store), "start it, or mend SPINDLE_STORE_URL"),
-            ("workers", lambda: check_workers(database), "start the database first"),
-            ("beat", lambda: check_beat(database), "start the database first"),
+            ("workers", lambda: check_workers(database), "mend the database first"),
+            ("beat", lambda: check_beat(database), "mend the database first"),
             ("gpu", check_gpu, "run `nvidia-smi` and mend what it tells"),
             ("disk", lambda: check_disk(settings), "mend SPINDLE_STATE"),
         ]
@@ -123,7 +124,7 @@ def check_clock(database: Database) -> Finding:
     told = f"the database's clock is {abs(skew):.2f} s {'ahead of' if skew > 0 else 'behind'} this host's"
     if abs(skew) > SKEW_SECONDS:
         return warn(
-            "database clock", told, "synchronise both with NTP: leases stay right, times shown do not"
+            "database clock", told, "synchronise both with NTP: leases are right, times shown are not"
         )
     return ok("database clock", told)
 
@@ -158,9 +159,8 @@ def check_store(store: ObjectStore) -> Finding:
     skew = max(early, late, timedelta()).total_seconds()
     told = f"an object was put, read back and deleted; its clock differs by {skew:.0f} s at most"
     if skew > STORE_SKEW_SECONDS / 3:
-        return warn(
-            "store", told, f"synchronise both with NTP: S3 refuses more than {STORE_SKEW_SECONDS:.0f} s"
-        )
+        todo = f"synchronise both with NTP: S3 refuses a difference of {STORE_SKEW_SECONDS:.0f} s"
+        return warn("store", told, todo)
     return ok("store", told)
 
 
@@ -228,7 +228,7 @@ def check_disk(settings: Settings, usage: Callable[[Any], Any] = shutil.disk_usa
     """See how much room the state folder has, where units work."""
     settings.state.mkdir(parents=True, exist_ok=True)
     free = usage(settings.state).free
-    told = f"{free / (1 << 30):.1f} GiB free in {settings.state}"
+    told = f"{free / GIB:.1f} GiB free in {settings.state}"
     todo = "make room, or lower SPINDLE_WORKER_CACHE_BYTES"
     if free < TOO_LITTLE_BYTES:
         return fail("disk", told, todo)

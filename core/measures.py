@@ -10,11 +10,22 @@ from sqlalchemy.orm import Session
 
 from core import workers
 from core.clock import database_now
-from core.models import UNIT_ENDED, Drawing, DrawingState, Job, JobState, Outbox, Unit, UnitKind, UnitState
-from core.queue import UNITS
+from core.models import (
+    DEFAULT_QUEUE,
+    UNIT_ENDED,
+    Drawing,
+    DrawingState,
+    Job,
+    JobState,
+    Outbox,
+    Unit,
+    UnitKind,
+    UnitState,
+)
 from core.tallies import SECONDS, tallies
 
 OPEN = tuple(state for state in UnitState if state not in UNIT_ENDED)
+SINCE = func.coalesce(Unit.pending_at, Unit.created_at)
 COUNTERS = {
     "claims": ("spindle_claims", "Units that workers took, by kind."),
     "attempts": ("spindle_attempts", "Attempts at units that have ended, by kind and outcome."),
@@ -75,30 +86,33 @@ def _jobs(session: Session) -> list[Gauge]:
 
 def _units(session: Session) -> list[Gauge]:
     rows = session.execute(
-        select(Unit.kind, Unit.state, func.count(), func.min(func.coalesce(Unit.pending_at, Unit.created_at)))
+        select(Unit.queue, Unit.kind, Unit.state, func.count(), func.min(SINCE))
         .where(Unit.state.in_(OPEN))
-        .group_by(Unit.kind, Unit.state)
+        .group_by(Unit.queue, Unit.kind, Unit.state)
     )
-    found = {(kind, state): (number, oldest) for kind, state, number, oldest in rows}
+    found = {(queue, kind, state): (number, oldest) for queue, kind, state, number, oldest in rows}
+    queues = sorted({DEFAULT_QUEUE, *(queue for queue, _, _ in found)})
     now = session.scalar(select(database_now()))
     assert now is not None
     gauges = [
         Gauge(
             "spindle_units",
             "Units that have not ended, by kind, queue and state.",
-            found.get((kind, state), (0, None))[0],
-            {"kind": kind.value, "queue": UNITS[kind], "state": state.value},
+            found.get((queue, kind, state), (0, None))[0],
+            {"kind": kind.value, "queue": queue, "state": state.value},
         )
+        for queue in queues
         for kind in UnitKind
         for state in OPEN
     ]
     return gauges + [
         Gauge(
             "spindle_oldest_pending_seconds",
-            "How long the oldest unit has been waiting for a worker, by kind.",
-            _age(found.get((kind, UnitState.pending), (0, None))[1], now),
-            {"kind": kind.value, "queue": UNITS[kind]},
+            "How long the oldest unit has been waiting for a worker, by kind and queue.",
+            _age(found.get((queue, kind, UnitState.pending), (0, None))[1], now),
+            {"kind": kind.value, "queue": queue},
         )
+        for queue in queues
         for kind in UnitKind
     ]
 

@@ -31,6 +31,7 @@ def test_gauges_count_by_state(database: Database) -> None:
                     id=f"unit-{len(session.new)}",
                     kind=UnitKind.ingest,
                     state=state,
+                    queue="big" if state is UnitState.running else "default",
                     pending_at=database_now(plus=-90),
                 )
             )
@@ -40,11 +41,11 @@ def test_gauges_count_by_state(database: Database) -> None:
         workers.heartbeat(session, name="c", kind="serve")
     with transaction(database) as session:
         found = {(each.name, *sorted(each.labels.values())): each.value for each in measures.gauges(session)}
-    assert found["spindle_units", "ingest", "pending", "units-ingest"] == 2
-    assert found["spindle_units", "ingest", "running", "units-ingest"] == 1
-    assert found["spindle_units", "pending", "train", "units-train"] == 0
-    assert 90 <= found["spindle_oldest_pending_seconds", "ingest", "units-ingest"] < 150
-    assert found["spindle_oldest_pending_seconds", "train", "units-train"] == 0
+    assert found["spindle_units", "default", "ingest", "pending"] == 2
+    assert found["spindle_units", "big", "ingest", "running"] == 1
+    assert found["spindle_units", "default", "pending", "train"] == 0
+    assert 90 <= found["spindle_oldest_pending_seconds", "default", "ingest"] < 150
+    assert found["spindle_oldest_pending_seconds", "default", "train"] == 0
     assert found["spindle_jobs", "queued"] == 0
     assert found["spindle_drawings", "pending"] == 0
     assert found["spindle_doorbells_unsent",] == 1
