@@ -51,7 +51,8 @@ def create_job(
         method: ``{"type": T, T: {"hyperparameters": {...}}}``; what is missing or ``"auto"`` is resolved.
         validation_file: as ``training_file``; measured, never trained on.
         seed: drawn when missing.
-        suffix: becomes a part of the result's name; ``metadata``: kept with the job.
+        suffix: becomes a part of the result's name.
+        metadata: kept with the job.
         priority: higher goes first.
         queue: whose workers run it.
         device: what it needs; None: a GPU if its base model has ``gpu_from_parameters`` or more.
@@ -64,8 +65,6 @@ def create_job(
     start = registry.resolve_for_use(session, project_id=project_id, name=model, param="model")
     resolved = resolved_method(method, start.defaults)
     dataset = partial(datasets.dataset_for_training, session, project_id=project_id)
-    training = dataset(given=training_file, param="training_file")
-    held_out = None if validation_file is None else dataset(given=validation_file, param="validation_file").id
     job = Job(
         id=new_id("ftjob-"),
         project_id=project_id,
@@ -74,8 +73,8 @@ def create_job(
         pipeline=start.pipeline,
         pipeline_digest=start.digest,
         weights=start.weights,
-        dataset_id=training.id,
-        validation_dataset_id=held_out,
+        dataset_id=dataset(given=training_file, param="training_file").id,
+        validation_dataset_id=validation_file and dataset(given=validation_file, param="validation_file").id,
         method=resolved,
         seed=secrets.randbelow(SEEDS) if seed is None else seed,
         suffix=suffix,
