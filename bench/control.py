@@ -112,7 +112,8 @@ def measured(small: Filled, large: Filled, *, repeats: int) -> Iterator[Row]:
         for what, (request, asked) in many.items():
             found = compare(request, few[what][0], repeats=repeats, device=torch.device("cpu"))
             reads = long_reads(request)
-            print(f"{what}: {found.ratio:.2f}", flush=True)
+            told = f"{1000 * found.bare:.1f} ms, {1000 * found.ours:.1f} ms"
+            print(f"{what}: {told}, ratio {found.ratio:.2f}", flush=True)
             yield Row(what, 1000 * found.bare, 1000 * found.ours, found.ratio, asked, reads)
 
 

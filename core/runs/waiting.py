@@ -14,7 +14,7 @@ from core.runs.capabilities import Need, Node, waits_for
 from core.runs.elsewhere import need_of
 from core.runs.shares import NEVER_SERVED
 
-MOST = 1000  # jobs that are looked at; a place beyond is told as the one after them
+MOST = 200  # jobs looked at whenever a queued one is shown; a place beyond is told as the one after them
 
 
 @dataclass(frozen=True)
