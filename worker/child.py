@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 STDERR_LINES = 60
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 PROMPT = ("checkpoint", "sample", "answer")  # lines that are acted upon at once, not gathered into a batch
+SECRET = ("SPINDLE_", "OTEL_")  # addresses and credentials of the platform and of its collector
 Line = dict[str, Any]
 
 
@@ -50,7 +51,7 @@ def environment() -> dict[str, str]:
     Each unit imports torch and its friends anew: compiling them every time costs more than most units do, so
     a wish of this process not to keep compiled modules is not handed on.
     """
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("SPINDLE_")}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(SECRET)}
     threads = str(len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1)
     kept.setdefault("OMP_NUM_THREADS", threads)
     kept.setdefault("OMP_WAIT_POLICY", "PASSIVE")
