@@ -57,7 +57,7 @@ def request_span(scope: Scope, request_id: str) -> Iterator[None]:
         yield
         return
     caller = dict(Headers(scope=scope))
-    with span(scope["method"], origin=caller, kind=SpanKind.SERVER, request_id=request_id) as opened:
+    with span(scope["method"], origin=caller, role=SpanKind.SERVER, request_id=request_id) as opened:
         try:
             yield
         finally:

@@ -50,7 +50,7 @@ def span(
     name: str,
     *,
     origin: Mapping[str, str] | None = None,
-    kind: SpanKind = SpanKind.INTERNAL,
+    role: SpanKind = SpanKind.INTERNAL,
     began: int | None = None,
     **attributes: Any,
 ) -> Iterator[Span]:
@@ -59,14 +59,14 @@ def span(
     Args:
         name: what is done.
         origin: what caused it, where that is not what runs around it now.
-        kind: ``SERVER`` and ``CONSUMER`` are where a request or a unit enters a process.
+        role: ``SERVER`` and ``CONSUMER`` are where a request or a unit enters a process.
         began: when, in nanoseconds since 1970; now when missing.
         attributes: stand as ``spindle.NAME``; None is left out.
     """
     told = {f"spindle.{key}": value for key, value in attributes.items() if value is not None}
     context = None if origin is None else W3C.extract(origin)
     with TRACER.start_as_current_span(
-        name, context=context, kind=kind, attributes=told, start_time=began
+        name, context=context, kind=role, attributes=told, start_time=began
     ) as opened:
         yield opened
 

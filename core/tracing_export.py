@@ -15,6 +15,8 @@ def export(endpoint: str, *, service: str) -> None:
     A collector that is away costs its spans and nothing else. Headers that it asks for are read by the
     exporter from OTEL_EXPORTER_OTLP_HEADERS.
     """
+    if isinstance(trace.get_tracer_provider(), TracerProvider):
+        return  # an app may be made twice in one process
     told = {"service.name": service, "service.version": version("spindle")}
     provider = TracerProvider(resource=Resource.create(told))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=f"{endpoint}/v1/traces")))

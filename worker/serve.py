@@ -133,7 +133,7 @@ def run_drawings(place: Workplace, easel: Easel) -> int:
 def run_drawing(place: Workplace, easel: Easel, claim: DrawingClaim) -> None:
     """Draw one request and write its pictures or its failure; a claim that was lost writes nothing."""
     told = {"drawing": claim.drawing_id, "fence": claim.fence}
-    with structlog.contextvars.bound_contextvars(**told), span("drawing", kind=SpanKind.CONSUMER, **told):
+    with structlog.contextvars.bound_contextvars(**told), span("drawing", role=SpanKind.CONSUMER, **told):
         scratch = place.scratch(f"{claim.drawing_id}-{claim.fence}")
         try:
             with _lease(place, claim) as lease:

@@ -73,7 +73,7 @@ def run_unit(
     began = began or time.time_ns()
     with (
         structlog.contextvars.bound_contextvars(**told, **_request_of(origin)),
-        span(f"unit {claim.kind.value}", origin=origin, kind=SpanKind.CONSUMER, began=began, **told),
+        span(f"unit {claim.kind.value}", origin=origin, role=SpanKind.CONSUMER, began=began, **told),
     ):
         note_span("claim", began=began)
         log.info("unit_claimed")
