@@ -11,7 +11,7 @@ export OMP_WAIT_POLICY := PASSIVE
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check up bench bench-fanout experiments starter lock clean
+.PHONY: help setup demo test check up bench bench-control bench-fanout model experiments starter lock clean
 
 help:  ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -49,6 +49,12 @@ bench: setup  ## Measure Spindle's step and sampler against their bare cost.
 
 bench-fanout: setup  ## Measure what more workers are worth.
 	$(BIN)/python -m bench fanout
+
+bench-control: setup  ## Measure the database side with 100,000 jobs against 1,000 (minutes, 4 GB of disk).
+	$(BIN)/python -m bench.control
+
+model: setup  ## Hold jobs and units against their plain model for 2,000 steps (minutes).
+	MODEL_STEPS=2000 $(BIN)/python -m pytest tests/core/runs/test_model.py -s --timeout=0
 
 experiments: setup  ## Repeat the search and the confirmation of docs/experiments (hours).
 	$(BIN)/python examples/emoji/experiments/search.py

@@ -13,7 +13,7 @@ from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Gauge
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
@@ -38,6 +38,7 @@ class Platform:
     store: ObjectStore
     metrics: CollectorRegistry
     stopping: threading.Event
+    listeners: Gauge
 
 
 def platform(request: Request) -> Platform:

@@ -88,8 +88,10 @@ def _app_error(_: Request, error: Exception) -> JSONResponse:
     headers = {}
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    if error.status == 500 or error.code == "drawing_timeout" or _is_final_conflict(error):
-        # OpenAI's clients repeat every 409 and 5xx; these would only come again.
+    if error.status == 429:
+        headers["Retry-After"] = "60"
+    if error.status in (429, 500) or error.code == "drawing_timeout" or _is_final_conflict(error):
+        # OpenAI's clients repeat every 409, 429 and 5xx; these would only come again.
         headers["x-should-retry"] = "false"
     return problem(
         error.status, error.message, kind=error.type, param=error.param, code=error.code, headers=headers

@@ -6,18 +6,23 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
 from api.deps import PlatformDep
-from core import health
+from core import health, measures
 from core.db import Database, transaction
 
 router = APIRouter(tags=["health"])
 
 
-class PlatformGauges(Collector):
-    """Jobs, units, drawings and workers, counted in the database when somebody asks."""
+class PlatformNumbers(Collector):
+    """What core.measures finds in the database when somebody asks: the same from every API process."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -27,22 +32,30 @@ class PlatformGauges(Collector):
         return []
 
     def collect(self) -> Iterable[Metric]:
-        """Count."""
+        """Ask."""
         with transaction(self.database) as session:
-            gauges = health.gauges(session)
-        families: dict[str, GaugeMetricFamily] = {}
+            gauges = measures.gauges(session)
+            counts, spreads = measures.counters(session)
+        families: dict[str, Metric] = {}
         for gauge in gauges:
-            family = families.setdefault(
-                gauge.name, GaugeMetricFamily(gauge.name, gauge.text, labels=list(gauge.labels))
-            )
-            family.add_metric(list(gauge.labels.values()), gauge.value)
+            family = families.setdefault(gauge.name, GaugeMetricFamily(gauge.name, gauge.text))
+            family.add_sample(gauge.name, dict(gauge.labels), gauge.value)
+        for count in counts:
+            family = families.setdefault(count.name, CounterMetricFamily(count.name, count.text))
+            family.add_sample(f"{count.name}_total", dict(count.labels), count.value)
+        for spread in spreads:
+            family = families.setdefault(spread.name, HistogramMetricFamily(spread.name, spread.text))
+            for bound, number in spread.buckets:
+                family.add_sample(f"{spread.name}_bucket", dict(spread.labels) | {"le": bound}, number)
+            family.add_sample(f"{spread.name}_count", dict(spread.labels), spread.buckets[-1][1])
+            family.add_sample(f"{spread.name}_sum", dict(spread.labels), spread.sum)
         return families.values()
 
 
 def registry_for(database: Database) -> CollectorRegistry:
     """Return the registry of one app."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(PlatformGauges(database))
+    registry.register(PlatformNumbers(database))
     return registry
 
 

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from types import FrameType
 
 from fastapi import APIRouter, Depends, FastAPI
+from prometheus_client import Gauge
 from starlette.types import Scope
 
 from api import errors, health
@@ -26,10 +27,12 @@ from api.models import router as models
 from api.objects import router as objects
 from api.pages import router as pages
 from api.pages.openapi import schema_of
+from api.projects import router as projects
 from core.db import Database
 from core.logs import configure_logs
 from core.settings import Settings
 from core.storage.store import store_for
+from core.tracing import configure_tracing, flush_tracing
 
 JSON_BODY_BYTES = 1 << 20
 
@@ -64,6 +67,7 @@ def _lifespan(parts: Platform) -> Callable[[FastAPI], AbstractAsyncContextManage
         yield
         parts.stopping.set()
         parts.database.dispose()
+        flush_tracing()  # the server ends by the signal that stopped it
 
     return lifespan
 
@@ -80,10 +84,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """Return the service for these settings; by default those of the environment."""
     settings = settings or Settings.load()
     configure_logs(settings)
+    configure_tracing(settings, service="spindle-api")
     _quiet_uvicorn()
     database = Database(settings)
     registry = health.registry_for(database)
-    parts = Platform(settings, database, store_for(settings), registry, threading.Event())
+    listeners = Gauge("spindle_sse_clients", "Streams of events open in this process.", registry=registry)
+    parts = Platform(settings, database, store_for(settings), registry, threading.Event(), listeners)
     app = FastAPI(
         title="Spindle",
         version=version("spindle"),
@@ -97,7 +103,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(BodyLimit, limit_for=_body_limits(settings))
     app.add_middleware(Observed, metrics=HttpMetrics(registry))
     v1 = APIRouter(prefix="/v1", dependencies=[Depends(refuse_unknown_query)])
-    for resource in (files, datasets, fine_tuning, records, models, images, keys, objects):
+    for resource in (files, datasets, fine_tuning, records, models, images, keys, projects, objects):
         v1.include_router(resource.router)
     app.include_router(v1)
     app.include_router(health.router)

@@ -6,15 +6,18 @@ Pure ASGI, so that streams pass through untouched.
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import structlog
+from opentelemetry.trace import SpanKind
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import crashed, problem
+from core.tracing import span
 
 log = structlog.get_logger(__name__)
 
@@ -47,6 +50,20 @@ def route_of(scope: Scope) -> str:
     return prefix + str(route.path)
 
 
+@contextmanager
+def request_span(scope: Scope, request_id: str) -> Iterator[None]:
+    """Surround a request with its span, named by its route; it goes on the caller's trace if there is one."""
+    if scope["path"] in QUIET:
+        yield
+        return
+    caller = dict(Headers(scope=scope))
+    with span(scope["method"], origin=caller, role=SpanKind.SERVER, request_id=request_id) as opened:
+        try:
+            yield
+        finally:
+            opened.update_name(f"{scope['method']} {route_of(scope)}")
+
+
 class Observed:
     """Gives each request its id, writes its log line and counts it.
 
@@ -77,7 +94,8 @@ class Observed:
 
         structlog.contextvars.bind_contextvars(request_id=request_id)
         try:
-            await self.app(scope, receive, observed_send)
+            with request_span(scope, request_id):
+                await self.app(scope, receive, observed_send)
         except Exception as error:
             # Outside of this the answer would have no request id and the log line no status.
             log.error("unhandled_error", method=scope["method"], path=scope["path"], exc_info=error)

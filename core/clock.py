@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, DateTime, Dialect, literal
+from sqlalchemy import ColumnElement, DateTime, Dialect, Double, literal
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -35,26 +35,23 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class _DatabaseNow(FunctionElement[datetime]):
-    """The database's now, plus some seconds."""
+    """The database's now, plus some seconds: a parameter, so that a statement is compiled once."""
 
-    inherit_cache = False
+    inherit_cache = True
     name = "database_now"
     type = UtcDateTime()
 
-    def __init__(self, seconds: float) -> None:
-        super().__init__()
-        self.seconds = seconds
-
 
 @compiles(_DatabaseNow, "sqlite")
-def _sqlite(element: _DatabaseNow, _compiler: SQLCompiler, **_: Any) -> str:
+def _sqlite(element: _DatabaseNow, compiler: SQLCompiler, **kwargs: Any) -> str:
     # Six digits after the second, as SQLAlchemy writes them: text sorts by time only when its form is one.
-    return f"(strftime('%Y-%m-%d %H:%M:%f', 'now', '{element.seconds:+.3f} seconds') || '000')"
+    seconds = compiler.process(element.clauses, **kwargs)
+    return f"(strftime('%Y-%m-%d %H:%M:%f', 'now', printf('%+.3f seconds', {seconds})) || '000')"
 
 
 @compiles(_DatabaseNow, "postgresql")
-def _postgresql(element: _DatabaseNow, _compiler: SQLCompiler, **_: Any) -> str:
-    return f"(clock_timestamp() + make_interval(secs => {element.seconds:.3f}))"
+def _postgresql(element: _DatabaseNow, compiler: SQLCompiler, **kwargs: Any) -> str:
+    return f"(clock_timestamp() + make_interval(secs => {compiler.process(element.clauses, **kwargs)}))"
 
 
 def database_now(*, plus: float = 0.0, now: datetime | None = None) -> ColumnElement[datetime]:
@@ -66,7 +63,7 @@ def database_now(*, plus: float = 0.0, now: datetime | None = None) -> ColumnEle
     """
     if now is not None:
         return literal(now + timedelta(seconds=plus), UtcDateTime())
-    return _DatabaseNow(plus)
+    return _DatabaseNow(literal(plus, Double()))
 
 
 def utcnow() -> datetime:

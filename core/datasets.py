@@ -135,8 +135,9 @@ def _end(session: Session, dataset_id: str, state: DatasetState, told: dict[str,
         )
         .order_by(Job.id)
     ).all()
-    for job_id in waiting:
-        start_if_valid(session, lock(session, job_id))
+    # All of them before any ends: an end locks the project, and the order is job, project.
+    for job in [lock(session, job_id) for job_id in waiting]:
+        start_if_valid(session, job)
 
 
 def _create(session: Session, name: str, file: File) -> Dataset:
@@ -166,6 +167,7 @@ def _create(session: Session, name: str, file: File) -> Dataset:
         dataset_id=dataset.id,
         kind=UnitKind.ingest,
         priority=BEFORE_ALL_JOBS,
+        project_id=dataset.project_id,
         state=UnitState.pending,
         needs=[],
     )

@@ -67,6 +67,13 @@ class TooLarge(AppError):  # noqa: N818
     type = "invalid_request_error"
 
 
+class TooMany(AppError):  # noqa: N818
+    """Over a project's limit; it may be possible later."""
+
+    status = 429
+    type = "rate_limit_error"
+
+
 class Unavailable(AppError):  # noqa: N818
     """A part of the platform does not answer now."""
 

@@ -27,6 +27,7 @@ RUN_UNIT: Final = {kind: f"worker.units.{kind.value}" for kind in UnitKind}
 UNITS: Final = {kind: f"units-{kind.value}" for kind in UnitKind}
 DRAW: Final = "worker.serve.ring"
 SERVE: Final = "drawings"
+OWN: Final = "own-"  # and the worker's name: a queue that nobody else hears
 ROUTES: Final = {RUN_UNIT[kind]: {"queue": UNITS[kind]} for kind in UnitKind} | {DRAW: {"queue": SERVE}}
 POLL_SECONDS = 0.2
 TIMEOUT_SECONDS = 3.0
@@ -86,6 +87,11 @@ def _write_whole(path: Path, content: Any) -> None:
     partial.replace(path)
 
 
+def named(name: str) -> Queue:
+    """Return the queue of a name."""
+    return Queue(name, Exchange(""), routing_key=name)
+
+
 def celery_app(settings: Settings) -> Celery:
     """Return the Celery application: JSON, no results, messages acknowledged when received, one at a time."""
     app = Celery("spindle", set_as_current=False)
@@ -96,7 +102,7 @@ def celery_app(settings: Settings) -> Celery:
         broker_connection_retry_on_startup=True,
         task_routes=ROUTES,
         # The default exchange leads to the queue of the routing key's name, and needs no table of bindings.
-        task_queues=[Queue(name, Exchange(""), routing_key=name) for name in (*UNITS.values(), SERVE)],
+        task_queues=[named(name) for name in (*UNITS.values(), SERVE)],
         task_default_queue=SERVE,  # for nothing: each task has its route
         task_serializer="json",
         accept_content=["json"],
@@ -147,10 +153,11 @@ class Bell:
         # A request of a user waits for this: the relay has more patience.
         self._app.conf.broker_transport_options |= {"max_retries": 1, "interval_start": 0.0}
 
-    def ring(self, task: str, payload: str) -> bool:
-        """Send one message; False when the queue did not take it."""
+    def ring(self, task: str, payload: str, *, queue: str | None = None) -> bool:
+        """Send one message, to the task's queue or another; False when the queue did not take it."""
+        place = {} if queue is None else {"queue": named(queue)}
         try:
-            self._app.send_task(task, args=[payload], retry=False)
+            self._app.send_task(task, args=[payload], retry=False, **place)
         except (KombuError, redis.RedisError, OSError) as error:
             log.warning("doorbell_not_sent", task=task, payload=payload, error=type(error).__name__)
             return False
@@ -159,6 +166,33 @@ class Bell:
     def close(self) -> None:
         """Give the connections back."""
         self._app.close()
+
+
+def messages(settings: Settings) -> dict[str, int]:
+    """Count the messages that wait, by queue.
+
+    Raises:
+        Unavailable: the queue does not answer.
+    """
+    names = (*UNITS.values(), SERVE)
+    if _is_folder(settings):
+        waiting = [path.name for path in (queue_folder(settings) / "messages").glob("*.msg")]
+        return {name: sum(each.partition(".")[2] == f"{name}.msg" for each in waiting) for name in names}
+    try:
+        with _redis(settings) as client:
+            return {name: client.llen(name) for name in names}
+    except redis.RedisError as error:
+        raise _silent(error) from error
+
+
+def _redis(settings: Settings) -> Any:
+    return redis.Redis.from_url(
+        settings.broker_url, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS
+    )
+
+
+def _silent(error: redis.RedisError) -> Unavailable:
+    return Unavailable(f"the queue does not answer ({type(error).__name__})", code="queue_unavailable")
 
 
 def check_broker(settings: Settings) -> None:
@@ -174,14 +208,10 @@ def check_broker(settings: Settings) -> None:
         next(folder.iterdir(), None)
         return
     try:
-        with redis.Redis.from_url(
-            settings.broker_url, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS
-        ) as client:
+        with _redis(settings) as client:
             memory: Any = client.info("memory")
     except redis.RedisError as error:
-        raise Unavailable(
-            f"the queue does not answer ({type(error).__name__})", code="queue_unavailable"
-        ) from error
+        raise _silent(error) from error
     policy = memory.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
         host = urlsplit(settings.broker_url).hostname

@@ -88,6 +88,15 @@ class Settings(BaseSettings):
     max_shards: int = Field(
         8, ge=1, le=1000, description="Encode units, and generate units in one iteration, at most."
     )
+    gpu_from_parameters: int = Field(
+        100_000_000,
+        ge=0,
+        description="Jobs whose base model's denoiser has as many parameters go to workers with a GPU.",
+    )
+    preemption: bool = Field(
+        default=True,
+        description="Trainings stop at a checkpoint for jobs of higher priority that find no worker.",
+    )
     doorbell_seconds: float = Field(5.0, ge=0, description="A message unsent this long is sent by the relay.")
     drawing_timeout_seconds: float = Field(300.0, gt=0, description="How long a request for pictures waits.")
 
@@ -124,6 +133,9 @@ class Settings(BaseSettings):
     max_picture_bytes: int = Field(64 << 20, ge=1, description="One picture's file.")
     max_picture_pixels: int = Field(50_000_000, ge=1, description="Width times height of one picture.")
     max_caption_characters: int = Field(2000, ge=1, description="One caption.")
+    otlp_endpoint: str | None = Field(
+        None, description="http://HOST:4318 of an OpenTelemetry collector; traces are off without one."
+    )
     log_format: str = Field("json", pattern="^(json|console)$", description="How log lines look.")
 
     @classmethod
@@ -189,9 +201,11 @@ class Settings(BaseSettings):
                 )
         return url
 
-    @field_validator("public_url")
+    @field_validator("public_url", "otlp_endpoint")
     @classmethod
-    def _web_address(cls, url: str) -> str:
+    def _web_address(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
         if urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname:
             raise ValueError("give http://HOST:PORT or https://HOST")
         return url.rstrip("/")

@@ -116,7 +116,17 @@ def work_for(session: Session, *, unit_id: str) -> Work:
         rivals = [one for one in same if one.kind is UnitKind.generate]
         if rivals:
             inputs["rivals"] = _outputs(rivals, UnitKind.generate)
-    return Work(job.method, job.seed, inputs, _resume(session, unit) if unit.kind is UnitKind.train else None)
+    method = _in_smaller_batches(job.method, unit.micro_batch)
+    return Work(method, job.seed, inputs, _resume(session, unit) if unit.kind is UnitKind.train else None)
+
+
+def _in_smaller_batches(method: dict[str, Any], most: int | None) -> dict[str, Any]:
+    """Return a method with at most so many captions at once: with more, memory ran out."""
+    if most is None:
+        return method
+    chosen = method[method["type"]]
+    asked = chosen["hyperparameters"] | {"micro_batch_size": most}
+    return method | {method["type"]: chosen | {"hyperparameters": asked}}
 
 
 def _is_shown(unit: Unit, job: Job) -> bool:

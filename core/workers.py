@@ -1,23 +1,68 @@
-"""Workers: who they are and when they were last seen, by the database's clock."""
+"""Workers: who they are, what they have, and when they were last seen, by the database's clock."""
+
+from collections.abc import Sequence
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from core.clock import database_now
-from core.models import WorkerNode
+from core.models import UnitKind, WorkerNode
+from core.runs.capabilities import Capabilities, Node
 from core.upsert import insert
 
 SEEN_SECONDS = 60.0
+LIVING_SECONDS = 20.0  # four heartbeats
 KEEP_SECONDS = 7 * 24 * 3600.0
 
 
-def heartbeat(session: Session, *, name: str, kind: str) -> None:
-    """Note that a worker is there."""
+def heartbeat(
+    session: Session,
+    *,
+    name: str,
+    kind: str,
+    kinds: Sequence[UnitKind] = (),
+    has: Capabilities | None = None,
+    unheard_seconds: float | None = None,
+) -> None:
+    """Note that a worker is there; one that runs units says which ``kinds``, and what it has.
+
+    ``unheard_seconds`` is for how long work has been waiting for it without a message.
+    """
+    since = None if unheard_seconds is None else database_now(plus=-unheard_seconds)
+    told: dict[str, object] = {"kind": kind, "seen_at": database_now(), "unheard_since": since}
+    if has is not None:
+        told |= {
+            "kinds": [each.value for each in kinds],
+            "queues": list(has.queues),
+            "device": has.device,
+            "gpus": has.gpus,
+            "memory_bytes": has.memory_bytes,
+        }
     session.execute(
         insert(session, WorkerNode)
-        .values(name=name, kind=kind, seen_at=database_now())
-        .on_conflict_do_update(index_elements=["name"], set_={"kind": kind, "seen_at": database_now()})
+        .values(name=name, **told)
+        .on_conflict_do_update(index_elements=["name"], set_=told)
     )
+
+
+def living(session: Session, *, within: float = LIVING_SECONDS) -> list[Node]:
+    """Return the workers that run units and were seen just now, by their names."""
+    nodes = select(WorkerNode).where(
+        WorkerNode.kinds.is_not(None), WorkerNode.seen_at > database_now(plus=-within)
+    )
+    return [
+        Node(
+            node.name,
+            frozenset(map(UnitKind, node.kinds or ())),
+            Capabilities(tuple(node.queues or ()), node.device, node.gpus, node.memory_bytes),
+        )
+        for node in session.scalars(nodes.order_by(WorkerNode.name).execution_options(populate_existing=True))
+    ]
+
+
+def leave(session: Session, *, name: str) -> None:
+    """Note that a worker has stopped: nobody waits for it any more."""
+    session.execute(delete(WorkerNode).where(WorkerNode.name == name))
 
 
 def seen(session: Session, *, within: float = SEEN_SECONDS) -> dict[str, int]:

@@ -125,7 +125,9 @@ class Trainer:
         raw = json.loads((folder / "trainer.json").read_text())
         scale = raw["loss_scale"]
         scale = None if scale is None else LossScale(**scale)
-        self._state = State(raw["skipped"], raw["micro_batch_size"], scale, Watch(**raw["watch"]))
+        # The smaller one: since the checkpoint, memory may have run out in a way that only the caller saw.
+        micro = min(raw["micro_batch_size"], self._state.micro_batch_size)
+        self._state = State(raw["skipped"], micro, scale, Watch(**raw["watch"]))
 
     def save_weights(self, folder: Path) -> None:
         """Write the weights as they are now: their running mean, if there is one.

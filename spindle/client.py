@@ -57,6 +57,10 @@ class Spindle:
         """Tell whether something answers at the address, at the first try."""
         return self.transport.alive()
 
+    def project(self) -> results.Project:
+        """Return the key's project: its limits, and what it uses of them."""
+        return results.Project.model_validate(self.transport.request("GET", "/v1/project"))
+
     def close(self) -> None:
         """Close the connections."""
         self.transport.close()
@@ -134,7 +138,8 @@ class Jobs(Resource):
             method: ``"spin"``, ``"sft"``, ``"dpo"``, ... (docs/methods.md), with ``hyperparameters``; or the
                 whole method object of the API.
             hyperparameters: what differs from the model's recommended settings.
-            more: ``validation_file``, ``suffix``, ``seed``, ``metadata``, ``priority``; None means not given.
+            more: ``validation_file``, ``suffix``, ``seed``, ``metadata``, ``priority``, ``queue`` or
+                ``device``; None means not given.
         """
         if isinstance(method, str):
             method = {"type": method, method: {"hyperparameters": hyperparameters or {}}}

@@ -92,6 +92,8 @@ class Job(Result):
     method: Method
     seed: int | None = None
     queue_position: int | None = None
+    estimated_start: int | None = None
+    waits_for: str | None = None
     pause_requested: bool = False
     cancel_requested: bool = False
     failure: Failure | None = None
@@ -160,6 +162,19 @@ class Key(Result):
     name: str = ""
     key: str | None = None
     created_at: int = 0
+
+
+class Project(Result):
+    """The owner of keys, data, jobs and models; a limit that is None does not exist."""
+
+    id: str
+    name: str = ""
+    max_running: int | None = None
+    max_jobs: int | None = None
+    open_jobs: int = 0
+    gpu_seconds_limit: float | None = None
+    gpu_seconds_reserved: float = 0.0
+    gpu_seconds_used: float = 0.0
 
 
 class Deleted(Result):

@@ -12,6 +12,7 @@ from pathlib import Path
 from spindle.client import Spindle
 from spindle.errors import NotRunningError, SpindleError
 from spindle.location import importable, locate
+from spindle.profile import Profile
 
 ALONE = "demo"  # marks a state folder that no SPINDLE_ setting of the environment is meant for
 START_SECONDS = 240.0
@@ -20,7 +21,11 @@ STOP_SECONDS = 15.0
 
 @contextmanager
 def temporary(
-    state: Path, *, alone: bool = False, settings: dict[str, str] | None = None
+    state: Path,
+    *,
+    alone: bool = False,
+    settings: dict[str, str] | None = None,
+    profile: Profile = Profile.embedded,
 ) -> Iterator[Spindle]:
     """Start ``spindle up`` on a free port with this state folder, and stop it at the end.
 
@@ -28,6 +33,7 @@ def temporary(
         state: the state folder.
         alone: leave every SPINDLE_ setting of the environment behind, so that only ``state`` is touched.
         settings: SPINDLE_ settings of this platform.
+        profile: what its database, store and queue are.
 
     Raises:
         SpindleError: it did not start; the text is what it said.
@@ -42,6 +48,8 @@ def temporary(
         "0",
         "--state",
         str(state),
+        "--profile",
+        profile,
         "--until-stdin-closes",
     ]
     state.mkdir(parents=True, exist_ok=True)

@@ -120,6 +120,10 @@ class Transport:
                 return answer
             # Our own first try may still run on the server: 409 on a later one is not a refusal.
             again = answer.status_code in RETRIED or (attempt > 1 and answer.status_code == 409)
+            # A limit that was reached stays so for longer than anyone waits at a prompt.
+            again = again and not (
+                answer.status_code == 429 and answer.headers.get("x-should-retry") == "false"
+            )
             if not again or attempt == self.attempts:
                 raise problem(answer)
             self.sleep(_retry_after(answer) or _pause(attempt))

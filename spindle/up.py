@@ -1,4 +1,4 @@
-"""The embedded profile in the foreground: starts the services, keeps them alive, and stops them all."""
+"""The platform in the foreground: starts the services, keeps them alive, and stops them all."""
 
 import os
 import select
@@ -16,6 +16,7 @@ from urllib.request import ProxyHandler, build_opener
 from spindle.errors import SpindleError
 from spindle.location import importable, sole_owner, write_whole
 from spindle.port import check_port
+from spindle.profile import Profile, check_cluster
 from spindle.service import Service
 
 READY_SECONDS = 180.0
@@ -34,6 +35,7 @@ class Supervisor:
         port: the port to listen on.
         tell: shows a line to the user.
         lifeline: when this file descriptor closes (the starter has gone), everything stops.
+        profile: what database, store and queue are.
     """
 
     state: Path
@@ -41,6 +43,7 @@ class Supervisor:
     port: int
     tell: Callable[[str], None]
     lifeline: int | None = None
+    profile: Profile = Profile.embedded
     stopping: bool = False
     services: list[Service] = field(default_factory=list)
     watch: subprocess.Popen[bytes] | None = None
@@ -69,6 +72,8 @@ class Supervisor:
             raise SpindleError(
                 f"`spindle up` needs {', '.join(missing)}: install them with `pip install 'spindle[worker]'`."
             )
+        if self.profile is Profile.cluster:
+            check_cluster(os.environ)
         self.logs.mkdir(parents=True, exist_ok=True)
         check_port(self.host, self.port)
         with sole_owner(self.state), self._signals():

@@ -4,11 +4,14 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
 import psycopg
 import pytest
+import redis
 
 from core import keys, schema
 from core.db import Database, transaction
@@ -18,6 +21,8 @@ from core.storage.store import ObjectStore, store_for
 from tests.services import postgres_server, redis_server, seaweedfs
 
 TEMPLATE = "spindle_template"
+PROFILES = ("embedded", "cluster")
+REDIS_DATABASES = 15
 names = count(1)
 
 
@@ -67,20 +72,58 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return state / "spindle.db"
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@dataclass(frozen=True)
+class Servers:
+    """The addresses of the three servers of a cluster, which all tests of a process share."""
+
+    postgres: str
+    redis: str
+    seaweedfs: str
+
+    @contextmanager
+    def cluster(self, *, template: str = TEMPLATE, bucket: str = "each") -> Iterator[dict[str, str]]:
+        """Yield the URLs of a platform of its own: a copy of a database, an empty queue, an empty bucket.
+
+        A bucket's first object takes SeaweedFS a fifth of a second, so tests that run one after the other
+        share one; what stays there while others run names its own.
+        """
+        number = next(names)
+        queue = f"{self.redis.rpartition('/')[0]}/{number % REDIS_DATABASES + 1}"
+        with redis.Redis.from_url(queue) as client:
+            client.flushdb()
+        objects = self.seaweedfs.replace("/spindle?", f"/{bucket}?")
+        store = store_for(Settings(store_url=objects))
+        store.prepare()
+        for key in list(store.list("")):
+            store.delete(key)
+        name = f"spindle_{number}"
+        create_database(self.postgres, name, template=template)
+        yield {
+            "database_url": self.postgres.format(database=name),
+            "broker_url": queue,
+            "store_url": objects,
+        }
+        drop_database(self.postgres, name)
+
+
+@pytest.fixture(scope="session")
+def servers(postgres_url: str, redis_url: str, seaweedfs_url: str) -> Servers:
+    """A PostgreSQL, a Redis and an S3; that one is missing is a failure."""
+    return Servers(postgres_url, redis_url, seaweedfs_url)
+
+
+@pytest.fixture(params=PROFILES)
 def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
-    """The settings of a platform in a folder, on each database, whose tables are there."""
+    """The settings of a platform of each profile, whose tables are there."""
     state = tmp_path / "state"
     state.mkdir()
-    if request.param == "sqlite":
+    if request.param == "embedded":
         shutil.copy(request.getfixturevalue("sqlite_template"), state / "spindle.db")
         yield Settings(state=state)
         return
-    url = request.getfixturevalue("postgres_url")
-    name = f"spindle_{next(names)}"
-    create_database(url, name, template=TEMPLATE)
-    yield Settings(state=state, database_url=url.format(database=name))
-    drop_database(url, name)
+    servers: Servers = request.getfixturevalue("servers")
+    with servers.cluster() as urls:
+        yield Settings.model_validate({"state": state, **urls})
 
 
 @pytest.fixture

@@ -5,9 +5,11 @@ import signal
 import sys
 
 from core.logs import configure_logs
-from core.models import UnitKind
+from core.models import DEFAULT_QUEUE, UnitKind
 from core.settings import get_settings
+from core.tracing import configure_tracing
 from worker.app import work_on_drawings, work_on_units
+from worker.capabilities import capabilities
 from worker.maintenance import beat
 from worker.workplace import open_workplace
 
@@ -35,14 +37,30 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--except", dest="others", default="", help="units only: kinds to leave to other workers"
     )
+    parser.add_argument(
+        "--queues",
+        default=DEFAULT_QUEUE,
+        help="units only: the queues to serve, with commas between (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--device", default="auto", help="units only: cpu, gpu, or auto: a GPU where the driver tells of one"
+    )
+    parser.add_argument(
+        "--memory", default="auto", help="units only: memory of the device, such as 24GB (default: found out)"
+    )
     given = parser.parse_args(arguments)
     try:
         kinds = kinds_of(given.kinds, but=given.others)
     except ValueError as error:
         parser.error(f"{error}; choose among {', '.join(UnitKind)}")
+    try:
+        has = capabilities(given.queues, given.device, given.memory)
+    except ValueError as error:
+        parser.error(str(error))
     settings = get_settings()
     configure_logs(settings)
-    place = open_workplace(settings, given.role, kinds=kinds)
+    configure_tracing(settings, service=f"spindle-{given.role}")
+    place = open_workplace(settings, given.role, kinds=kinds, has=has)
     match given.role:
         case "units":
             return work_on_units(place)

@@ -8,9 +8,9 @@ import structlog
 from celery import Celery, signals
 from sqlalchemy.orm import Session
 
-from core import drawings
+from core import drawings, workers
 from core.db import transaction
-from core.queue import DRAW, RUN_UNIT, SERVE, UNITS, celery_app
+from core.queue import DRAW, OWN, RUN_UNIT, SERVE, UNITS, celery_app, named
 from core.runs import claims, reaping
 from worker.maintenance import Ear, pulse
 from worker.serve import Easel, run_drawings
@@ -27,8 +27,8 @@ def work_on_units(place: Workplace) -> int:
     """Serve the queues of the worker's kinds of units until SIGTERM; return the exit code."""
 
     def pending(session: Session) -> str | None:
-        kind = claims.pending_kind(session, kinds=place.kinds)
-        return None if kind is None else RUN_UNIT[kind]
+        found = claims.anything_pending(session, worker=place.name, kinds=place.kinds, has=place.has)
+        return RUN_UNIT[place.kinds[0]] if found else None
 
     queues = {UNITS[kind]: RUN_UNIT[kind] for kind in place.kinds}
     try:
@@ -65,7 +65,9 @@ def _work(
 ) -> int:
     app = celery_app(place.settings)
     app.conf.update(OPTIONS)
-    ear = Ear(place, pending=pending, ring=lambda task: place.database.bell.ring(task, "look"))
+    own = f"{OWN}{place.name}"
+    app.conf.task_queues = [*app.conf.task_queues, named(own)]
+    ear = Ear(place, pending=pending, ring=lambda task: place.database.bell.ring(task, "look", queue=own))
 
     def doorbell(payload: str) -> None:
         log.debug("doorbell", payload=payload)
@@ -89,7 +91,11 @@ def _work(
         given_back = reaping.give_back(session, worker=place.name)
         given_back += drawings.give_back(session, worker=place.name)
     log.info("worker_starts", worker=place.name, queues=list(queues), given_back=given_back)
-    return _celery(app, place, queues)
+    try:
+        return _celery(app, place, [*queues, own])
+    finally:
+        with transaction(place.database) as session:
+            workers.leave(session, name=place.name)
 
 
 def _celery(app: Celery, place: Workplace, queues: Iterable[str]) -> int:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping
+from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -25,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 STDERR_LINES = 60
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 PROMPT = ("checkpoint", "sample", "answer")  # lines that are acted upon at once, not gathered into a batch
+SECRET = ("SPINDLE_", "OTEL_")  # addresses and credentials of the platform and of its collector
 Line = dict[str, Any]
 
 
@@ -49,7 +51,7 @@ def environment() -> dict[str, str]:
     Each unit imports torch and its friends anew: compiling them every time costs more than most units do, so
     a wish of this process not to keep compiled modules is not handed on.
     """
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("SPINDLE_")}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(SECRET)}
     threads = str(len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1)
     kept.setdefault("OMP_NUM_THREADS", threads)
     kept.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -110,7 +112,10 @@ class Child:
         forked = None if warm is None else _forked(command, folder, warm)
         self._born = forked or _fresh(command, env, folder, stdin=stdin)
         self._readers = [
-            threading.Thread(target=self._read_lines, args=(self._born.stdout,), daemon=True),
+            # In a copy of this context: its log lines name the unit.
+            threading.Thread(
+                target=copy_context().run, args=(self._read_lines, self._born.stdout), daemon=True
+            ),
             threading.Thread(target=self._read_stderr, args=(self._born.stderr,), daemon=True),
         ]
         for reader in self._readers:

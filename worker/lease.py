@@ -9,6 +9,7 @@ another worker may hold it by then.
 import threading
 import time
 from collections.abc import Callable
+from contextvars import copy_context
 from enum import IntEnum
 from types import TracebackType
 from typing import Protocol, Self
@@ -72,7 +73,10 @@ class Lease:
         self._kill_at: float | None = None
         self._guard = threading.RLock()
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
+        # In a copy of this context, so that its log lines name the unit as those of the supervisor do.
+        self._thread = threading.Thread(
+            target=copy_context().run, args=(self._keep,), name="lease", daemon=True
+        )
         self.order = Order.go_on
 
     def __enter__(self) -> Self:

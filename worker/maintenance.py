@@ -8,19 +8,22 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import structlog
 from sqlalchemy.orm import Session
 
-from core import drawings, files, idempotency, outbox, workers
+from core import drawings, files, idempotency, outbox, tallies, workers
 from core.db import transaction
-from core.runs import leftovers, reaping
+from core.runs import candidates, leftovers, preemption, reaping
 from worker.workplace import Workplace
 
 log = structlog.get_logger(__name__)
 
 RELAY_SECONDS = 2.0
 REAP_SECONDS = 5.0
+COUNT_SECONDS = 5.0
+PREEMPT_SECONDS = 1.0
 HEARTBEAT_SECONDS = 5.0
 PURGE_SECONDS = 60.0
 SWEEP_SECONDS = 600.0
@@ -58,7 +61,13 @@ def beat(place: Workplace) -> None:
 
     def reap() -> None:
         with transaction(place.database) as session:
+            candidates.adopt(session)
+        with transaction(place.database) as session:
             reaping.reap(session)
+
+    def make_way() -> None:
+        with transaction(place.database) as session:
+            preemption.make_way(session)
 
     tidying = threading.Thread(
         target=perform, args=(chores(place), place.draining), name="tidying", daemon=True
@@ -69,6 +78,8 @@ def beat(place: Workplace) -> None:
             (HEARTBEAT_SECONDS, "heartbeat", lambda: heartbeat(place)),
             (RELAY_SECONDS, "relay", lambda: outbox.relay(place.database, place.settings)),
             (REAP_SECONDS, "reap", reap),
+            (COUNT_SECONDS, "count_attempts", lambda: tallies.count_attempts(place.database)),
+            (PREEMPT_SECONDS, "make_way", make_way),
         ],
         place.draining,
     )
@@ -92,16 +103,20 @@ def chores(place: Workplace) -> list[Duty]:
     ]
 
 
-def heartbeat(place: Workplace) -> None:
-    """Tell that this worker lives."""
+def heartbeat(place: Workplace, *, unheard_seconds: float | None = None) -> None:
+    """Tell that this worker lives, and whether it hears its queue."""
     with transaction(place.database) as session:
-        workers.heartbeat(session, name=place.name, kind=place.kind)
+        told: dict[str, Any] = {"name": place.name, "kind": place.kind, "unheard_seconds": unheard_seconds}
+        if place.kind == "units":
+            told |= {"kinds": place.kinds, "has": place.has}
+        workers.heartbeat(session, **told)
 
 
 class Ear:
     """Rings the worker's own bell for work whose message was lost; notices a consumer that hears no more.
 
-    Only an idle worker rings, so messages never pile up behind a long unit.
+    Lost is also what rang for a worker that could not do it: for want of a GPU, or on another queue. Only an
+    idle worker rings, so messages never pile up behind a long unit.
 
     Args:
         pending: the task whose doorbell stands for work that this worker could do now; None without any.
@@ -135,6 +150,11 @@ class Ear:
         with self._busy:
             yield
 
+    def unheard(self) -> float | None:
+        """Return for how many seconds work has been waiting here without a message; None without any."""
+        first = self._first
+        return None if first is None else self._clock() - first
+
     def look(self) -> None:
         """Ring if there is work and nobody here does any."""
         if self._busy.locked() or self._place.draining.is_set():
@@ -160,7 +180,7 @@ def pulse(place: Workplace, ear: Ear, also: Callable[[], object]) -> None:
     """Tell that this worker lives and look for forgotten work, until the place drains."""
     perform(
         [
-            (HEARTBEAT_SECONDS, "heartbeat", lambda: heartbeat(place)),
+            (HEARTBEAT_SECONDS, "heartbeat", lambda: heartbeat(place, unheard_seconds=ear.unheard())),
             (LOOK_SECONDS, "look", ear.look),
             (LOOK_SECONDS, "also", also),
         ],

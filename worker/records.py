@@ -8,6 +8,7 @@ from typing import Any
 
 from core.runs import records as rows
 from core.runs.claims import Claim
+from core.tracing import span
 from worker.attempt import Attempt
 from worker.child import Line
 
@@ -43,10 +44,12 @@ def record(attempt: Attempt[Claim], lines: Iterable[Line]) -> None:
 def upload(attempt: Attempt[Any], folder: Path, prefix: str) -> Manifest:
     """Put every file of a folder under a prefix and return the manifest."""
     files: Manifest = []
-    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-        name = file.relative_to(folder).as_posix()
-        stored = attempt.put(f"{prefix}/{name}", file)
-        files.append({"path": name, "key": f"{prefix}/{name}", "sha256": stored.sha256, "size": stored.size})
+    with span("upload") as opened:
+        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+            name, key = file.relative_to(folder).as_posix(), f"{prefix}/{file.relative_to(folder).as_posix()}"
+            stored = attempt.put(key, file)
+            files.append({"path": name, "key": key, "sha256": stored.sha256, "size": stored.size})
+        opened.set_attribute("spindle.files", len(files))
     return files
 
 

@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import structlog
+from opentelemetry.trace import SpanKind
 
 from core import drawings
 from core.db import transaction
 from core.drawings import DrawingClaim
 from core.errors import StaleFence
 from core.sources import Source
+from core.tracing import span
 from worker import records, staging
 from worker.attempt import Attempt
 from worker.child import Child, Ending, Line, environment
@@ -130,7 +132,8 @@ def run_drawings(place: Workplace, easel: Easel) -> int:
 
 def run_drawing(place: Workplace, easel: Easel, claim: DrawingClaim) -> None:
     """Draw one request and write its pictures or its failure; a claim that was lost writes nothing."""
-    with structlog.contextvars.bound_contextvars(drawing=claim.drawing_id, fence=claim.fence):
+    told = {"drawing": claim.drawing_id, "fence": claim.fence}
+    with structlog.contextvars.bound_contextvars(**told), span("drawing", role=SpanKind.CONSUMER, **told):
         scratch = place.scratch(f"{claim.drawing_id}-{claim.fence}")
         try:
             with _lease(place, claim) as lease:

@@ -10,6 +10,7 @@ import structlog
 
 from core.sources import Source
 from core.storage.store import ObjectStore
+from core.tracing import span
 
 log = structlog.get_logger(__name__)
 
@@ -35,6 +36,12 @@ def stage(source: Source, *, store: ObjectStore, cache: Path, go_on: Callable[[]
     if target.is_dir():
         os.utime(target)
         return target
+    with span("stage", files=len(source.files)):
+        _fetch(source, target, store=store, go_on=go_on)
+    return target
+
+
+def _fetch(source: Source, target: Path, *, store: ObjectStore, go_on: Callable[[], bool]) -> None:
     partial = target.with_suffix(".part")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -46,7 +53,6 @@ def stage(source: Source, *, store: ObjectStore, cache: Path, go_on: Callable[[]
         path.parent.mkdir(parents=True, exist_ok=True)
         store.get_file(file.key, path, sha256=file.sha256)
     partial.rename(target)
-    return target
 
 
 def inside(path: str) -> PurePosixPath:

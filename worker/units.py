@@ -3,15 +3,19 @@
 import shutil
 import signal
 import time
+from collections.abc import Mapping
 from typing import Final
 
 import structlog
+from opentelemetry.trace import SpanKind
 
 from core.db import transaction
 from core.errors import StaleFence
 from core.models import Reason, UnitKind
 from core.runs import claims, units
 from core.runs.claims import Claim, Wish
+from core.runs.origin import origin_of
+from core.tracing import REQUEST_ID, mark_failed, note_span, span
 from worker import engine, intake, records
 from worker.attempt import Attempt
 from worker.child import Child, Ending
@@ -26,6 +30,7 @@ BATCH_SECONDS = 0.5
 ORDERS: Final = {
     Wish.go_on: Order.go_on,
     Wish.pause: Order.stop,
+    Wish.make_way: Order.stop,
     Wish.cancel: Order.cancel,
     Wish.lost: Order.lost,
 }
@@ -35,23 +40,43 @@ def run_units(place: Workplace) -> int:
     """Run units until none is left to claim or the worker has to stop; return how many were run."""
     done = 0
     while not place.draining.is_set():
+        began = time.time_ns()
         with transaction(place.database) as session:
             claim = claims.claim_unit(
-                session, worker=place.name, kinds=place.kinds, lease_seconds=place.settings.lease_seconds
+                session,
+                worker=place.name,
+                kinds=place.kinds,
+                has=place.has,
+                lease_seconds=place.settings.lease_seconds,
             )
+            origin = None if claim is None else origin_of(session, claim)
         if claim is None:
             break
-        run_unit(place, claim)
+        run_unit(place, claim, origin=origin, began=began)
         done += 1
     return done
 
 
-def run_unit(place: Workplace, claim: Claim) -> None:
-    """Run one claimed unit and write how it ended; a claim that was lost writes nothing more."""
-    with structlog.contextvars.bound_contextvars(
-        unit=claim.unit_id, fence=claim.fence, kind=claim.kind.value
+def run_unit(
+    place: Workplace, claim: Claim, *, origin: Mapping[str, str] | None = None, began: int | None = None
+) -> None:
+    """Run one claimed unit and write how it ended; a claim that was lost writes nothing more.
+
+    Args:
+        place: this worker.
+        claim: the unit, taken.
+        origin: the request that caused it, whose id every log line carries and whose trace goes on here.
+        began: when the claim began, in nanoseconds since 1970.
+    """
+    told = {"unit": claim.unit_id, "kind": claim.kind.value, "attempt": claim.attempt, "fence": claim.fence}
+    told |= {"job": claim.job_id} if claim.job_id is not None else {"dataset": claim.dataset_id}
+    began = began or time.time_ns()
+    with (
+        structlog.contextvars.bound_contextvars(**told, **_request_of(origin)),
+        span(f"unit {claim.kind.value}", origin=origin, role=SpanKind.CONSUMER, began=began, **told),
     ):
-        log.info("unit_claimed", attempt=claim.attempt)
+        note_span("claim", began=began)
+        log.info("unit_claimed")
         scratch = place.scratch(f"{claim.unit_id}-{claim.fence}")
         try:
             with _lease(place, claim) as lease:
@@ -60,6 +85,10 @@ def run_unit(place: Workplace, claim: Claim) -> None:
             log.warning("unit_lost")
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _request_of(origin: Mapping[str, str] | None) -> dict[str, str]:
+    return {} if not origin or REQUEST_ID not in origin else {REQUEST_ID: origin[REQUEST_ID]}
 
 
 def _lease(place: Workplace, claim: Claim) -> Lease:
@@ -88,9 +117,11 @@ def _run(attempt: Attempt[Claim]) -> None:
     try:
         child = intake.start(attempt) if is_ingest else engine.start(attempt)
         attempt.lease.guard(child)
-        ending = _supervise(attempt, child)
+        with span("run"):
+            ending = _supervise(attempt, child)
         if ending.code == 0 and ending.signal is None:
-            (intake.finish if is_ingest else engine.finish)(attempt, ending)
+            with span("finish"):
+                (intake.finish if is_ingest else engine.finish)(attempt, ending)
             log.info("unit_succeeded")
             return
         failed = failure(ending)
@@ -138,6 +169,7 @@ def _end(attempt: Attempt[Claim], ending: Ending | None, failed: Failure | None)
         attempt.write(lambda session, claim: units.release_unit(session, claim, cancelled=cancelled))
         return
     assert failed is not None
+    mark_failed(failed.reason, failed.message)
     rejected = ending.error.get("rejected") if ending is not None and ending.error is not None else None
     if rejected is not None:
         intake.refuse(attempt, message=failed.message, rejected=rejected)

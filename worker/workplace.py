@@ -11,6 +11,8 @@ from typing import IO
 
 from core.db import Database
 from core.models import UnitKind
+from core.runs.candidates import ANYTHING
+from core.runs.capabilities import Capabilities
 from core.settings import Settings
 from core.storage.store import ObjectStore, store_for
 from worker.child import environment
@@ -27,6 +29,7 @@ class Workplace:
     name: str
     kind: str
     kinds: tuple[UnitKind, ...]
+    has: Capabilities
     folder: Path
     lock: IO[str]
     warm: Warm
@@ -45,7 +48,13 @@ class Workplace:
         return path
 
 
-def open_workplace(settings: Settings, kind: str, *, kinds: tuple[UnitKind, ...] = ()) -> Workplace:
+def open_workplace(
+    settings: Settings,
+    kind: str,
+    *,
+    kinds: tuple[UnitKind, ...] = (),
+    has: Capabilities = ANYTHING,
+) -> Workplace:
     """Take the first name of a kind that no living process of this host holds; clear what the dead left.
 
     A free lock proves that the last worker of that name is dead, so its claims may be given back at once.
@@ -73,6 +82,7 @@ def open_workplace(settings: Settings, kind: str, *, kinds: tuple[UnitKind, ...]
             name=name,
             kind=kind,
             kinds=kinds,
+            has=has,
             folder=folder,
             lock=lock,
             warm=Warm(folder, env=environment(), idle_seconds=settings.warm_idle_seconds),

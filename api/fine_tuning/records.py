@@ -61,6 +61,13 @@ async def follow(parts: Platform, job_id: str, seq: int) -> AsyncIterator[bytes]
             await asyncio.sleep(POLL_SECONDS)
 
 
+async def listened(parts: Platform, stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Count a stream while somebody listens to it."""
+    with parts.listeners.track_inprogress():
+        async for piece in stream:
+            yield piece
+
+
 @router.get(
     "/events",
     response_model=Listed[EventObject],
@@ -84,7 +91,7 @@ def list_events(
     known = last_event_id or query.after
     seq = views.event_seq(session, job_id=job_id, event_id=known) if known else 0
     return StreamingResponse(
-        follow(parts, job_id, seq),
+        listened(parts, follow(parts, job_id, seq)),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )

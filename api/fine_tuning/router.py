@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from api.deps import CallerDep, OnceDep, SessionDep
 from api.fine_tuning.schemas import JobCreate, JobListing, JobObject
 from api.schemas import Listed, page_of
-from core.models import Job
+from core.models import Device, Job
 from core.runs import control, jobs, views
 
 router = APIRouter(prefix="/fine_tuning/jobs", tags=["fine-tuning"])
@@ -38,6 +38,8 @@ def create(body: JobCreate, session: SessionDep, who: CallerDep, once: OnceDep) 
                 suffix=body.suffix,
                 metadata=body.metadata,
                 priority=body.priority,
+                queue=body.queue,
+                device=None if body.device == "auto" else Device(body.device),
             ),
         ),
     )

@@ -5,7 +5,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from api.schemas import Input, Listing, Metadata, Timestamp
-from core.models import Checkpoint, Event, Job, Metric
+from core.models import DEFAULT_QUEUE, Checkpoint, Event, Job, Metric
 from core.runs.views import JobDetails
 from spin_engine.config import METHODS
 
@@ -42,7 +42,20 @@ class JobCreate(Input):
         None, ge=0, lt=2**31, description="Drawn when left out; the job always tells it."
     )
     metadata: Metadata | None = None
-    priority: int = Field(0, ge=-100, le=100, description="Higher goes first among waiting jobs.")
+    priority: int = Field(
+        0,
+        ge=-100,
+        le=100,
+        description="Higher goes first; a lower one's training may stop at a checkpoint for it.",
+    )
+    queue: str = Field(
+        DEFAULT_QUEUE,
+        pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$",
+        description="Whose workers run it (`python -m worker units --queues`).",
+    )
+    device: Literal["auto", "cpu", "gpu"] = Field(
+        "auto", description="What its workers need; `auto`: a GPU if the base model is large."
+    )
 
 
 class JobListing(Listing):
@@ -98,9 +111,17 @@ class JobObject(BaseModel):
     integrations: list[Any] = []
     metadata: dict[str, str] | None
     priority: int
+    queue: str
+    device: Literal["cpu", "gpu"]
     pause_requested: bool
     cancel_requested: bool
-    queue_position: int | None
+    queue_position: int | None = Field(description="1 for the job that is started next on its queue.")
+    estimated_start: int | None = Field(
+        description="Unix seconds, while it is queued and the time of the jobs ahead is known."
+    )
+    waits_for: str | None = Field(
+        description="The worker that is missing, such as `a worker with a GPU of 24 GB on queue big`."
+    )
     failure: dict[str, Any] | None
     estimate: dict[str, Any] | None = Field(
         description="From the start on `disk_bytes` and `memory_bytes_at_least` (activations come on top); "
@@ -134,9 +155,13 @@ class JobObject(BaseModel):
                 "suffix": job.suffix,
                 "metadata": job.metadata_,
                 "priority": job.priority,
+                "queue": job.queue,
+                "device": job.device,
                 "pause_requested": job.pause_requested,
                 "cancel_requested": job.cancel_requested,
                 "queue_position": details.queue_position,
+                "estimated_start": details.starts_at,
+                "waits_for": details.waits_for,
                 "failure": failure,
                 "estimate": details.estimate,
                 "iterations": details.iterations,

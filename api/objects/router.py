@@ -1,6 +1,5 @@
 """The folder store's signed links. Whoever has the link may read that object until it expires."""
 
-import mimetypes
 from pathlib import PurePosixPath
 from typing import Annotated
 
@@ -12,6 +11,7 @@ from api.deps import PlatformDep
 from api.schemas import Input
 from api.streams import object_bytes
 from core.errors import NotFound
+from core.storage.objects import media_type
 
 router = APIRouter(prefix="/objects", tags=["objects"])
 
@@ -33,5 +33,5 @@ def read(key: str, parts: PlatformDep, query: Annotated[Signed, Query()]) -> Str
         parts.store,
         key,
         filename=name,
-        media_type=mimetypes.guess_type(name)[0] or "application/octet-stream",
+        media_type=media_type(name),
     )

@@ -16,10 +16,12 @@ from core.models.outbox import Outbox
 from core.models.project import Project
 from core.models.sample import Sample
 from core.models.states import (
+    DEFAULT_QUEUE,
     JOB_ACTIVE,
     JOB_ENDED,
     UNIT_ENDED,
     DatasetState,
+    Device,
     DrawingState,
     JobState,
     Level,
@@ -28,10 +30,12 @@ from core.models.states import (
     UnitKind,
     UnitState,
 )
+from core.models.tally import Tally
 from core.models.unit import Unit
 from core.models.worker_node import WorkerNode
 
 __all__ = [
+    "DEFAULT_QUEUE",
     "JOB_ACTIVE",
     "JOB_ENDED",
     "UNIT_ENDED",
@@ -41,6 +45,7 @@ __all__ = [
     "Checkpoint",
     "Dataset",
     "DatasetState",
+    "Device",
     "Drawing",
     "DrawingState",
     "Event",
@@ -56,6 +61,7 @@ __all__ = [
     "Project",
     "Reason",
     "Sample",
+    "Tally",
     "Unit",
     "UnitKind",
     "UnitState",

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, Enum, MetaData
+from sqlalchemy import JSON, Enum, MetaData, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase
 
@@ -22,20 +22,31 @@ class Base(DeclarativeBase):
     metadata = MetaData(naming_convention=NAMES)
 
 
+ZERO = text("0")  # where older code writes a row without the column
 Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 
 
 def checked(kind: type[StrEnum]) -> Enum:
     """Return the type of a column that holds a StrEnum as a string, checked by the database."""
+    return worded(kind, by_the_database=True)
+
+
+def worded(kind: type[StrEnum], *, by_the_database: bool = False) -> Enum:
+    """Return the same, checked here alone: SQLite adds no constraint to a table that is there."""
     return Enum(
         kind,
         native_enum=False,
-        create_constraint=True,
+        create_constraint=by_the_database,
         length=32,
         name=_snake(kind.__name__),
         values_callable=lambda each: [member.value for member in each],
         validate_strings=True,
     )
+
+
+def first_stands_first(context: Any) -> int:
+    """Return minus the priority of the row at hand: ascending, the highest priority comes first."""
+    return -int(context.get_current_parameters()["priority"])
 
 
 def _snake(name: str) -> str:

@@ -8,13 +8,15 @@ from sqlalchemy.orm import Mapped, mapped_column
 from core.clock import UtcDateTime, utcnow
 from core.models.columns import Base, Data, Json, checked
 from core.models.states import DatasetState
+from core.tracing import current_origin
 
 
 class Dataset(Base):
     """An immutable, numbered version of pictures with captions.
 
     ``shards`` and ``pages`` are manifests, ``[{path, key, sha256, size}]``: the tars that the engine reads,
-    and the rows with thumbnails that people read, 100 a file.
+    and the rows with thumbnails that people read, 100 a file. ``origin`` is the request that made it
+    (core.tracing).
     """
 
     __tablename__ = "dataset"
@@ -33,4 +35,5 @@ class Dataset(Base):
     shards: Mapped[list[Data] | None] = mapped_column(Json)
     pages: Mapped[list[Data] | None] = mapped_column(Json)
     failure: Mapped[Data | None] = mapped_column(Json)
+    origin: Mapped[Data | None] = mapped_column(Json, default=current_origin)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)

@@ -37,6 +37,13 @@ class UnitKind(StrEnum):
     publish = "publish"
 
 
+class Device(StrEnum):
+    """What a worker computes on, and what a unit needs; every worker has a cpu."""
+
+    cpu = "cpu"
+    gpu = "gpu"
+
+
 class DatasetState(StrEnum):
     """Where a dataset stands."""
 
@@ -71,16 +78,18 @@ class Level(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why an attempt failed."""
+    """Why an attempt came to nothing; core.runs.retries says what follows from each."""
 
     user_error = "user_error"
     out_of_memory = "out_of_memory"
     device_lost = "device_lost"
     worker_lost = "worker_lost"
+    preempted = "preempted"
     timeout = "timeout"
     internal = "internal"
 
 
+DEFAULT_QUEUE = "default"
 JOB_ENDED = (JobState.succeeded, JobState.failed, JobState.cancelled)
 JOB_ACTIVE = (JobState.queued, JobState.running)
 UNIT_ENDED = (UnitState.succeeded, UnitState.failed, UnitState.cancelled)

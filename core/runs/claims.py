@@ -3,20 +3,23 @@
 The order of locks is everywhere: job, then unit.
 """
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Row, func, select, true, update
 from sqlalchemy.orm import Session, aliased
 
 from core.clock import database_now, utcnow
 from core.errors import StaleFence
 from core.events import NewEvent, tell
-from core.models import JOB_ACTIVE, Attempt, Job, JobState, Unit, UnitKind, UnitState
+from core.models import Attempt, Job, JobState, Project, Unit, UnitKind, UnitState
 from core.runs import reaping
+from core.runs.candidates import ANYTHING, Claimer, next_unit, wanted
+from core.runs.capabilities import Capabilities
 from core.runs.lifecycle import QUIETLY, lock, move, settle
 
 TRIES = 16
@@ -54,32 +57,9 @@ class Wish(StrEnum):
 
     go_on = "go_on"
     pause = "pause"  # write a checkpoint, stop, release(outcome="preempted")
+    make_way = "make_way"  # the same, for a job of higher priority
     cancel = "cancel"  # stop now, release(outcome="cancelled")
     lost = "lost"  # stop now, write nothing: the unit is no longer ours
-
-
-def claimable(now: datetime | None) -> ColumnElement[bool]:
-    """Return SQL for: a worker may take this unit now (with Job joined from the outside)."""
-    twin = aliased(Unit)
-    being_made = (
-        select(twin.id)
-        .where(
-            twin.content_key == Unit.content_key,
-            twin.state == UnitState.running,
-            twin.lease_expires_at > database_now(now=now),
-        )
-        .exists()
-    )
-    return and_(
-        Unit.state == UnitState.pending,
-        or_(Unit.not_before.is_(None), Unit.not_before <= database_now(now=now)),
-        or_(Unit.job_id.is_(None), _wanted()),
-        or_(Unit.content_key.is_(None), ~being_made),
-    )
-
-
-def _wanted() -> ColumnElement[bool]:
-    return and_(Job.state.in_(JOB_ACTIVE), ~Job.pause_requested, ~Job.cancel_requested)
 
 
 def claim_unit(
@@ -88,9 +68,10 @@ def claim_unit(
     worker: str,
     lease_seconds: float,
     kinds: Sequence[UnitKind] = tuple(UnitKind),
+    has: Capabilities = ANYTHING,
     now: datetime | None = None,
 ) -> Claim | None:
-    """Take the next unit: of the highest priority, of the oldest job, the earliest in its plan.
+    """Take the next unit for a worker (core.runs.candidates says which).
 
     A unit whose content is made already is finished on the way, and one whose lease has expired is requeued.
 
@@ -99,70 +80,74 @@ def claim_unit(
         worker: the claimer's name.
         lease_seconds: how long it may be silent.
         kinds: what it can do.
+        has: what it has.
         now: what the time is taken to be, in place of the database's clock.
     """
-    statement = (
-        select(Unit.id, Unit.job_id)
-        .outerjoin(Job, Job.id == Unit.job_id)
-        .where(claimable(now), Unit.kind.in_(kinds))
-        .order_by(Unit.priority.desc(), func.coalesce(Unit.job_id, ""), Unit.position, Unit.id)
-        .limit(1)
-    )
-    for _ in range(TRIES):
-        found = session.execute(statement).first()
+    who = Claimer(worker, kinds, has)
+    skip = 0
+    for tries in range(1, TRIES + 1):
+        found = next_unit(session, who, skip=skip, now=now)
         if found is None:
-            if not reaping.reap(session, now=now):
+            if not skip and not reaping.reap(session, now=now):
                 return None
+            skip = 0
             continue
-        claim = _take(session, found.id, found.job_id, worker=worker, lease_seconds=lease_seconds, now=now)
+        point = session.begin_nested()
+        made = found.job_id is not None and _made_already(session, found.id, found.job_id)
+        claim = None if made else _take(session, found, who, lease_seconds=lease_seconds, now=now)
+        if claim is not None or made:
+            point.commit()
+        else:
+            # Another was first. The locks go back: two who keep a job's and want the other's wait for ever.
+            point.rollback()
+            skip = random.randrange(4 * tries)
         if claim is not None:
             return claim
     return None
 
 
-def pending_kind(
-    session: Session, *, kinds: Sequence[UnitKind] = tuple(UnitKind), now: datetime | None = None
-) -> UnitKind | None:
-    """Return the kind of a unit that could be claimed now, of these kinds; None when there is none."""
-    found = (
-        select(Unit.kind)
-        .outerjoin(Job, Job.id == Unit.job_id)
-        .where(claimable(now), Unit.kind.in_(kinds))
-        .limit(1)
-    )
-    return session.scalar(found)
+def anything_pending(
+    session: Session,
+    *,
+    worker: str = "",
+    kinds: Sequence[UnitKind] = tuple(UnitKind),
+    has: Capabilities = ANYTHING,
+    now: datetime | None = None,
+) -> bool:
+    """Tell whether a worker could claim a unit now."""
+    return next_unit(session, Claimer(worker, kinds, has), now=now) is not None
 
 
 def _take(
-    session: Session,
-    unit_id: str,
-    job_id: str | None,
-    *,
-    worker: str,
-    lease_seconds: float,
-    now: datetime | None,
+    session: Session, found: Row[Any], who: Claimer, *, lease_seconds: float, now: datetime | None
 ) -> Claim | None:
+    """Take one unit, unless another was first; the locks are job, project (if it has a limit), unit."""
+    unit_id, job_id = found.id, found.job_id
+    still = [Unit.id == unit_id, Unit.state == UnitState.pending]
     if job_id is not None:
-        wanted = session.scalar(
+        still_wanted = session.scalar(
             update(Job)
-            .where(Job.id == job_id, _wanted())
+            .where(Job.id == job_id, wanted())
             .values(event_seq=Job.event_seq)
             .returning(Job.id)
             .execution_options(**QUIETLY)
         )
-        if wanted is None or _made_already(session, unit_id, job_id):
+        if still_wanted is None:
             return None
+    if found.max_running is not None:
+        still.append(_below(session, found.project_id))
     row: Any = session.execute(
         update(Unit)
-        .where(Unit.id == unit_id, Unit.state == UnitState.pending)
+        .where(*still)
         .values(
             state=UnitState.running,
             fence=Unit.fence + 1,
             attempt=Unit.attempt + 1,
-            worker=worker,
+            worker=who.worker,
             lease_expires_at=database_now(plus=lease_seconds, now=now),
             started_at=func.coalesce(Unit.started_at, database_now()),
             not_before=None,
+            yield_to=None,
         )
         .returning(
             Unit.dataset_id, Unit.kind, Unit.iteration, Unit.shard, Unit.shards, Unit.attempt, Unit.fence
@@ -181,12 +166,31 @@ def _take(
         row.shards,
         row.attempt,
         row.fence,
-        worker,
+        who.worker,
     )
-    session.add(Attempt(unit_id=unit_id, fence=claim.fence, worker=worker, started_at=utcnow()))
+    session.add(
+        Attempt(unit_id=unit_id, fence=claim.fence, worker=who.worker, gpus=who.has.gpus, started_at=utcnow())
+    )
     if job_id is not None:
         _tell_start(session, claim, job_id)
     return claim
+
+
+def _below(session: Session, project_id: str) -> ColumnElement[bool]:
+    """Lock a project's row, and return SQL for: it may run one unit more.
+
+    The next statement sees what those committed who held the lock before; this one would not.
+    """
+    most = session.scalar(
+        update(Project)
+        .where(Project.id == project_id)
+        .values(max_running=Project.max_running)
+        .returning(Project.max_running)
+        .execution_options(**QUIETLY)
+    )
+    held = aliased(Unit)
+    running = select(func.count()).where(held.state == UnitState.running, held.project_id == project_id)
+    return true() if most is None else running.scalar_subquery() < most
 
 
 def _tell_start(session: Session, claim: Claim, job_id: str) -> None:
@@ -232,6 +236,7 @@ def _made_already(session: Session, unit_id: str, job_id: str) -> bool:
     )
     if output is None:
         return False
+    job = lock(session, job_id)
     finished: Any = session.execute(
         update(Unit)
         .where(Unit.id == unit_id, Unit.state == UnitState.pending)
@@ -253,7 +258,7 @@ def _made_already(session: Session, unit_id: str, job_id: str) -> bool:
             worker="",
         )
         tell(session, job_id, [unit_event(claim, "succeeded", "done before for the same data and model")])
-        settle(session, lock(session, job_id))
+        settle(session, job)
     return True
 
 
@@ -272,7 +277,7 @@ def renew(session: Session, claim: Claim, *, lease_seconds: float, now: datetime
 def wish(session: Session, claim: Claim) -> Wish:
     """Return what is wished of a unit that runs."""
     row = session.execute(
-        select(Unit.fence, Unit.state, Job.pause_requested, Job.cancel_requested)
+        select(Unit.fence, Unit.state, Unit.yield_to, Job.pause_requested, Job.cancel_requested)
         .outerjoin(Job, Job.id == Unit.job_id)
         .where(Unit.id == claim.unit_id)
     ).first()
@@ -280,7 +285,15 @@ def wish(session: Session, claim: Claim) -> Wish:
         return Wish.lost
     if row.cancel_requested:
         return Wish.cancel
-    return Wish.pause if row.pause_requested else Wish.go_on
+    if row.pause_requested:
+        return Wish.pause
+    return Wish.make_way if row.yield_to is not None and _waits(session, row.yield_to) else Wish.go_on
+
+
+def _waits(session: Session, job_id: str) -> bool:
+    """Tell whether a job still has a unit that waits for a worker: it may have found another."""
+    waiting = select(Unit.id).where(Unit.job_id == job_id, Unit.state == UnitState.pending).limit(1)
+    return session.scalar(waiting) is not None
 
 
 def hold(session: Session, claim: Claim, **values: Any) -> Job | None:

@@ -3,6 +3,7 @@
 import re
 import secrets
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
@@ -10,12 +11,14 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core import datasets, registry
+from core.db import settings_of
 from core.errors import Invalid, NotFound
 from core.events import NewEvent, tell
 from core.ids import new_id
 from core.methods import METHOD
-from core.models import Job, JobState
+from core.models import DEFAULT_QUEUE, Device, Job, JobState, Model
 from core.paging import Page, page
+from core.runs.accounts import open_account
 from core.runs.lifecycle import lock, start_if_valid
 from spin_engine.config import METHODS, with_recommended
 
@@ -35,6 +38,8 @@ def create_job(
     suffix: str | None = None,
     metadata: dict[str, str] | None = None,
     priority: int = 0,
+    queue: str = DEFAULT_QUEUE,
+    device: Device | None = None,
 ) -> Job:
     """Make a job and start it, at once or when its datasets are ready.
 
@@ -49,21 +54,17 @@ def create_job(
         suffix: becomes a part of the result's name.
         metadata: kept with the job.
         priority: higher goes first.
+        queue: whose workers run it.
+        device: what it needs; None: a GPU if its base model has ``gpu_from_parameters`` or more.
 
     Raises:
+        TooMany: a limit of the project does not allow it.
         Invalid: the method is not right; ``param`` is the path of the first wrong field.
         NotFound: there is no such model, dataset or file in this project.
     """
     start = registry.resolve_for_use(session, project_id=project_id, name=model, param="model")
     resolved = resolved_method(method, start.defaults)
-    training = datasets.dataset_for_training(
-        session, project_id=project_id, given=training_file, param="training_file"
-    )
-    validation = None
-    if validation_file is not None:
-        validation = datasets.dataset_for_training(
-            session, project_id=project_id, given=validation_file, param="validation_file"
-        )
+    dataset = partial(datasets.dataset_for_training, session, project_id=project_id)
     job = Job(
         id=new_id("ftjob-"),
         project_id=project_id,
@@ -72,21 +73,24 @@ def create_job(
         pipeline=start.pipeline,
         pipeline_digest=start.digest,
         weights=start.weights,
-        dataset_id=training.id,
-        validation_dataset_id=None if validation is None else validation.id,
+        dataset_id=dataset(given=training_file, param="training_file").id,
+        validation_dataset_id=validation_file and dataset(given=validation_file, param="validation_file").id,
         method=resolved,
         seed=secrets.randbelow(SEEDS) if seed is None else seed,
         suffix=suffix,
         metadata_=metadata,
         priority=priority,
+        queue=queue,
+        device=device or _device_for(session, start.base_model_id),
         state=JobState.validating_files,
     )
-    _start(session, job)
-    return job
+    return _start(session, job)
 
 
-def _start(session: Session, job: Job) -> None:
+def _start(session: Session, job: Job) -> Job:
     session.add(job)
+    session.flush()
+    open_account(session, job)
     session.flush()
     tell(
         session,
@@ -95,6 +99,15 @@ def _start(session: Session, job: Job) -> None:
     )
     start_if_valid(session, lock(session, job.id))
     session.refresh(job)
+    return job
+
+
+def _device_for(session: Session, base_model_id: str) -> Device:
+    base = session.get(Model, base_model_id)
+    large = settings_of(session).gpu_from_parameters
+    if base is None or base.size is None or base.size["parameters"] < large:
+        return Device.cpu
+    return Device.gpu
 
 
 def resolved_method(method: Any, defaults: dict[str, Any] | None) -> dict[str, Any]:

@@ -33,6 +33,9 @@ from core.models import (
 from core.planner import PlannedUnit, Transitions, UnitView, advance, plan_job, shards_of
 from core.queue import RUN_UNIT
 from core.runs import estimate
+from core.runs.accounts import close_account, close_attempts, gpu_seconds
+from core.runs.capabilities import device_of, memory_of
+from spin_engine import footprint
 from spin_engine.config import JobConfig
 from spin_engine.sizes import PipelineSize
 
@@ -85,7 +88,7 @@ def end(
 ) -> None:
     """End a job that has not ended, changing ``values`` of it."""
     open_states = [each for each in JobState if each not in JOB_ENDED]
-    move(
+    ended = move(
         session,
         job,
         to=state,
@@ -95,6 +98,8 @@ def end(
         pause_requested=False,
         **values,
     )
+    if ended:
+        close_account(session, job)
 
 
 def settle(session: Session, job: Job) -> None:
@@ -157,7 +162,7 @@ def _make_ready(session: Session, found: Transitions) -> None:
     started = session.execute(
         update(Unit)
         .where(Unit.id.in_(found.ready), Unit.state == UnitState.waiting)
-        .values(state=UnitState.pending)
+        .values(state=UnitState.pending, pending_at=database_now())
         .returning(Unit.id, Unit.kind)
         .execution_options(**QUIETLY)
     ).all()
@@ -169,12 +174,7 @@ def _call_off(session: Session, ids: Sequence[str]) -> None:
     """Cancel units; one that runs loses its fence, so that nothing of it becomes visible any more."""
     if not ids:
         return
-    session.execute(
-        update(Attempt)
-        .where(Attempt.unit_id.in_(ids), Attempt.ended_at.is_(None))
-        .values(ended_at=utcnow(), outcome="cancelled")
-        .execution_options(**QUIETLY)
-    )
+    close_attempts(session, Attempt.unit_id.in_(ids), outcome="cancelled")
     session.execute(
         update(Unit)
         .where(Unit.id.in_(ids), Unit.state.in_((UnitState.waiting, UnitState.pending, UnitState.running)))
@@ -188,7 +188,9 @@ def _call_off(session: Session, ids: Sequence[str]) -> None:
 def _taken(session: Session, job: Job, units: Sequence[Unit]) -> dict[str, Any]:
     saved = session.scalars(select(Checkpoint.files).where(Checkpoint.job_id == job.id)).all()
     shards = session.get_one(Dataset, job.dataset_id).shards or []
-    return estimate.taken(units, [shards, *saved], started=job.started_at, finished=utcnow())
+    taken = estimate.taken(units, [shards, *saved], started=job.started_at, finished=utcnow())
+    used = gpu_seconds(session, job.id)
+    return taken | ({"gpu_seconds": round(used, 1)} if used else {})
 
 
 def _beforehand(session: Session, job: Job, config: JobConfig, dataset: Dataset) -> dict[str, Any] | None:
@@ -204,6 +206,15 @@ def _beforehand(session: Session, job: Job, config: JobConfig, dataset: Dataset)
     )
 
 
+def _memory(session: Session, job: Job, config: JobConfig) -> dict[str, int]:
+    """Return the bytes that a job's units hold at least, as far as the base model's size is known."""
+    base = session.get(Model, job.base_model_id)
+    if base is None or base.size is None:
+        return {"weights": 0, "training": 0}
+    held = footprint.held(PipelineSize.of_json(base.size), config.method.hyperparameters)
+    return {"weights": held.weights, "training": held.between_steps + held.gradients}
+
+
 def plan(session: Session, job: Job, *, dataset: Dataset) -> None:
     """Write the units of a job whose dataset is ready, and let the first one start."""
     settings = settings_of(session)
@@ -213,7 +224,8 @@ def plan(session: Session, job: Job, *, dataset: Dataset) -> None:
         {"model": job.model_id, "training_data": job.dataset_id, "method": job.method, "seed": job.seed}
     )
     asked = config.method.hyperparameters
-    job.estimate = _beforehand(session, job, config, dataset)
+    job.estimate = (job.estimate or {}) | (_beforehand(session, job, config, dataset) or {}) or None
+    memory = _memory(session, job, config)
     planned = plan_job(
         asked.iterations,
         generates=frozenset(k for k in asked.iterations if asked.for_iteration(k).generates),
@@ -232,6 +244,10 @@ def plan(session: Session, job: Job, *, dataset: Dataset) -> None:
                 shards=unit.shards,
                 position=position,
                 priority=job.priority,
+                project_id=job.project_id,
+                queue=job.queue,
+                device=device_of(unit.kind, asked=job.device),
+                memory_bytes=memory_of(unit.kind, **memory),
                 state=UnitState.waiting,
                 needs=[ids[name] for name in unit.needs],
                 content_key=_content_of(job, unit),

@@ -1,28 +1,26 @@
 """Units whose attempt ended badly: tried again after a while, or given up with what is known."""
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from core import datasets, outbox
-from core.clock import database_now, utcnow
+from core.clock import database_now
 from core.db import settings_of
 from core.events import NewEvent, tell
 from core.models import Attempt, Job, Level, Reason, Unit, UnitKind, UnitState
 from core.planner import retry_after
 from core.queue import RUN_UNIT
+from core.runs.accounts import close_attempt
+from core.runs.elsewhere import another_way
 from core.runs.lifecycle import QUIETLY, lock, settle
+from core.runs.retries import RULES, first_line, judge, log_of
 
 BATCH = 100
-WHO = {
-    Reason.user_error: "What was given cannot be used",
-    Reason.out_of_memory: "Memory ran out",
-    Reason.device_lost: "The accelerator was lost",
-    Reason.worker_lost: "The worker was lost",
-    Reason.timeout: "It took too long",
-    Reason.internal: "Something went wrong on our side",
-}
+SILENT = "the worker has been silent for longer than its lease"
+TOLD = 10
 
 
 def reap(session: Session, *, now: datetime | None = None) -> int:
@@ -33,12 +31,7 @@ def reap(session: Session, *, now: datetime | None = None) -> int:
         .order_by(Unit.id)
         .limit(BATCH)
     ).all()
-    return sum(
-        _take_back(
-            session, unit_id, "the worker has been silent for longer than its lease", now=now, expired=True
-        )
-        for unit_id in expired
-    )
+    return sum(_take_back(session, unit_id, SILENT, now=now, expired=True) for unit_id in expired)
 
 
 def give_back(session: Session, *, worker: str, now: datetime | None = None) -> int:
@@ -84,61 +77,91 @@ def lose(
 ) -> None:
     """Deal with a failed attempt at a unit that the caller holds, its job locked.
 
-    A user's mistake ends the unit at once; other reasons end it after ``max_attempts`` failures without
-    progress between them. An ended unit fails its job, or its dataset; a lost evaluation does neither.
+    ``core.runs.retries`` says what follows. An ended unit fails its job, or its dataset; a lost evaluation
+    does neither.
     """
     settings = settings_of(session)
     unit = session.scalars(
         select(Unit).where(Unit.id == unit_id).execution_options(populate_existing=True)
     ).one()
-    failure = {
-        "reason": reason.value,
-        "message": message[:4000],
-        "attempt": unit.attempt,
-        "worker": unit.worker,
-    }
-    close_attempt(session, unit_id, unit.fence, outcome=reason.value, message=message[:4000])
-    failures = unit.failures + 1
+    message = message[:4000]
+    failure = {"reason": reason.value, "message": message, "attempt": unit.attempt, "worker": unit.worker}
+    found = judge(
+        reason,
+        message,
+        last=unit.failure,
+        failures=unit.failures,
+        alike=unit.alike,
+        most=settings.max_attempts,
+    )
     cancelled = job is not None and job.cancel_requested
-    parked = reason is Reason.user_error or failures >= settings.max_attempts
-    state = UnitState.cancelled if cancelled else UnitState.failed if parked else UnitState.pending
-    wait = retry_after(failures, seconds=settings.retry_seconds)
+    state = UnitState.cancelled if cancelled else UnitState.failed if found.parked else UnitState.pending
+    if job is None and state is UnitState.failed:
+        assert unit.dataset_id is not None
+        datasets.fail_dataset(session, dataset_id=unit.dataset_id, reason=reason.value, message=message)
+    close_attempt(session, unit_id, unit.fence, outcome=reason.value, message=message)
+    free = RULES[reason].tries == 0
+    wait = 0.0 if free else retry_after(found.failures, seconds=settings.retry_seconds)
+    values: dict[str, Any] = {"finished_at": database_now()}
+    if state is UnitState.pending:
+        again = another_way(session, unit, reason, wait=wait, now=now)
+        values = {"not_before": database_now(plus=wait, now=now) if wait else None, **again}
+        values["pending_at"] = database_now(plus=wait, now=now)
+        values |= {"attempt": Unit.attempt - 1} if free else {}
+    elif state is UnitState.failed:
+        failure |= diagnostics(session, unit_id, reason, message)
     session.execute(
         update(Unit)
         .where(Unit.id == unit_id, Unit.fence == unit.fence)
         .values(
             state=state,
-            failures=failures,
+            failures=found.failures,
+            alike=found.alike,
             failure=failure,
             lease_expires_at=None,
             worker=None,
-            not_before=database_now(plus=wait, now=now) if state is UnitState.pending else None,
-            finished_at=None if state is UnitState.pending else database_now(),
+            **values,
         )
         .execution_options(**QUIETLY)
     )
     if job is not None:
         tell(session, job.id, [_lost(unit, reason, message, state, wait)])
         settle(session, job)
-    elif state is UnitState.failed:
-        assert unit.dataset_id is not None
-        datasets.fail_dataset(session, dataset_id=unit.dataset_id, reason=reason.value, message=message)
     if state is UnitState.pending and not wait:
         outbox.enqueue(session, task=RUN_UNIT[unit.kind], payload=unit_id)
+
+
+def diagnostics(session: Session, unit_id: str, reason: Reason, message: str) -> dict[str, Any]:
+    """Return what helps a person to act on a unit that is given up: what to do, the log, the attempts."""
+    last = select(Attempt).where(Attempt.unit_id == unit_id).order_by(Attempt.fence.desc()).limit(TOLD)
+    tried = session.scalars(last.execution_options(populate_existing=True)).all()
+    return {
+        "what_to_do": RULES[reason].advice,
+        "log": log_of(message),
+        "attempts": [
+            {
+                "worker": each.worker,
+                "started_at": each.started_at.timestamp(),
+                "ended_at": None if each.ended_at is None else each.ended_at.timestamp(),
+                "outcome": each.outcome,
+                "message": first_line(each.message or ""),
+            }
+            for each in reversed(tried)
+        ],
+    }
 
 
 def _lost(unit: Unit, reason: Reason, message: str, state: UnitState, wait: float) -> NewEvent:
     after = {
         UnitState.pending: f"trying again in {wait:.0f} s",
-        UnitState.failed: "given up"
+        UnitState.failed: f"given up. {RULES[reason].advice.rstrip('.')}"
         if unit.kind is not UnitKind.evaluate
         else "the job goes on without these numbers",
         UnitState.cancelled: "the job is being cancelled",
     }[state]
-    first_line = next(iter(message.splitlines()), "")[:300]
     return NewEvent(
         "unit",
-        f"{unit.kind.value} {unit.iteration}: {WHO[reason]}: {first_line}; {after}.",
+        f"{unit.kind.value} {unit.iteration}: {RULES[reason].who}: {first_line(message)}; {after}.",
         {
             "unit": unit.id,
             "kind": unit.kind.value,
@@ -149,19 +172,7 @@ def _lost(unit: Unit, reason: Reason, message: str, state: UnitState, wait: floa
             "fence": unit.fence,
             "worker": unit.worker,
             "reason": reason.value,
-            "message": message[:4000],
+            "message": message,
         },
         Level.error if state is UnitState.failed and unit.kind is not UnitKind.evaluate else Level.warn,
-    )
-
-
-def close_attempt(
-    session: Session, unit_id: str, fence: int, *, outcome: str, message: str | None = None
-) -> None:
-    """Note how an attempt ended."""
-    session.execute(
-        update(Attempt)
-        .where(Attempt.unit_id == unit_id, Attempt.fence == fence)
-        .values(ended_at=utcnow(), outcome=outcome, message=message)
-        .execution_options(**QUIETLY)
     )

@@ -154,7 +154,7 @@ def record_checkpoint(
     session.add(checkpoint)
     session.flush()
     session.execute(
-        update(Unit).where(Unit.id == claim.unit_id).values(failures=0).execution_options(**QUIETLY)
+        update(Unit).where(Unit.id == claim.unit_id).values(failures=0, alike=0).execution_options(**QUIETLY)
     )
     told = {"checkpoint": checkpoint.id, "iteration": iteration, "step": step, "unit": claim.unit_id}
     tell(

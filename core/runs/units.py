@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core import datasets, outbox, registry
@@ -10,9 +11,10 @@ from core.clock import database_now
 from core.events import NewEvent, tell
 from core.models import Job, Reason, Unit, UnitKind, UnitState
 from core.queue import RUN_UNIT
+from core.runs.accounts import close_attempt
 from core.runs.claims import Claim, hold, unit_event
 from core.runs.lifecycle import settle
-from core.runs.reaping import close_attempt, lose
+from core.runs.reaping import lose
 
 
 def succeed_unit(session: Session, claim: Claim, *, output: dict[str, Any]) -> None:
@@ -37,10 +39,11 @@ def succeed_unit(session: Session, claim: Claim, *, output: dict[str, Any]) -> N
         lease_expires_at=None,
         finished_at=database_now(),
     )
-    close_attempt(session, claim.unit_id, claim.fence, outcome="succeeded")
     if job is None:
         assert claim.dataset_id is not None
         datasets.complete_dataset(session, dataset_id=claim.dataset_id, output=output)
+    close_attempt(session, claim.unit_id, claim.fence, outcome="succeeded")
+    if job is None:
         return
     assert output["files"], "a unit of a job has an output"
     tell(session, job.id, [unit_event(claim, "succeeded", "done")])
@@ -83,19 +86,25 @@ def release_unit(session: Session, claim: Claim, *, cancelled: bool = False) -> 
         StaleFence: the claim is lost; nothing may be committed.
     """
     state = UnitState.cancelled if cancelled else UnitState.pending
+    yields_to = session.scalar(select(Unit.yield_to).where(Unit.id == claim.unit_id))
     job = hold(
         session,
         claim,
         state=state,
         worker=None,
+        yield_to=None,
         lease_expires_at=None,
         attempt=Unit.attempt - (0 if cancelled else 1),
         finished_at=database_now() if cancelled else None,
+        pending_at=None if cancelled else database_now(),
     )
-    outcome = "cancelled" if cancelled else "preempted"
-    close_attempt(session, claim.unit_id, claim.fence, outcome=outcome)
+    outcome = "cancelled" if cancelled else Reason.preempted.value
+    by = None if job is None or cancelled or job.pause_requested else yields_to
+    what = f"stopped, {outcome}" + (f" by {by}, whose priority is higher" if by else "")
+    close_attempt(session, claim.unit_id, claim.fence, outcome=outcome, message=f"by {by}" if by else None)
     if job is not None:
-        tell(session, job.id, [unit_event(claim, state.value, f"stopped, {outcome}")])
+        told = {"preempted_by": by} if by else {}
+        tell(session, job.id, [unit_event(claim, state.value, what, **told)])
         settle(session, job)
     if not cancelled:
         outbox.enqueue(session, task=RUN_UNIT[claim.kind], payload=claim.unit_id)

@@ -9,14 +9,17 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from core import workers
 from core.clock import utcnow
 from core.errors import NotFound
 from core.methods import hyperparameters_of
 from core.models import JOB_ENDED, Checkpoint, Event, Job, JobState, Metric, Sample, Unit, UnitKind
 from core.paging import Page, page
+from core.runs import waiting
 from core.runs.estimate import seconds_left
 from core.runs.jobs import get_job
 from core.runs.records import EVALUATION_STEP
+from core.runs.waiting import Wait
 
 EVAL = "eval/"
 
@@ -28,7 +31,9 @@ class JobDetails:
     Attributes:
         iterations: one an iteration, -1 being the base model: state, step, of, objective, evaluation.
         attempts: one a unit in the order of the plan: what it does, its state, times, progress, failure.
-        queue_position: 1 for the job that is started next; None unless it is queued.
+        queue_position: 1 for the job that is started next on its queue; None unless it is queued.
+        starts_at: when a worker may start it, in Unix seconds; None unless it is queued and that can be told.
+        waits_for: the worker without which it never ends, in words; None when there is one.
         estimate: as far as it can be told ``{"disk_bytes", "memory_bytes_at_least", "seconds"}`` (core.runs.
             estimate), while it runs ``{"seconds_left", "finish"}``, and from its end on ``{"actual"}``.
     """
@@ -36,13 +41,16 @@ class JobDetails:
     iterations: list[dict[str, Any]]
     attempts: list[dict[str, Any]]
     queue_position: int | None
+    starts_at: int | None
+    waits_for: str | None
     estimate: dict[str, Any] | None
 
 
 def describe_jobs(
     session: Session, jobs: Sequence[Job], *, now: datetime | None = None
 ) -> dict[str, JobDetails]:
-    """Return the details of each job by its id, in three queries however many jobs there are."""
+    """Return the details of each job by its id, in the same few queries however many jobs there are."""
+    now = now or utcnow()
     ids = [job.id for job in jobs]
     units: dict[str | None, list[Unit]] = defaultdict(list)
     newest = select(Unit).where(Unit.job_id.in_(ids)).order_by(Unit.position)
@@ -54,8 +62,9 @@ def describe_jobs(
     )
     for metric in session.scalars(evaluated):
         measured[metric.job_id, metric.iteration][metric.name.removeprefix(EVAL)] = metric.value
-    queued = select(Job.id).where(Job.state == JobState.queued).order_by(Job.priority.desc(), Job.id)
-    place = {job_id: index for index, job_id in enumerate(session.scalars(queued), start=1)}
+    queued = any(job.state is JobState.queued for job in jobs)
+    place = waiting.waits(session, now=now) if queued else {}
+    nodes = workers.living(session) if any(job.state not in JOB_ENDED for job in jobs) else []
     return {
         job.id: JobDetails(
             iterations=[
@@ -64,11 +73,25 @@ def describe_jobs(
                 if unit.kind is UnitKind.evaluate
             ],
             attempts=[_attempt(unit) for unit in units[job.id]],
-            queue_position=place.get(job.id),
-            estimate=_estimate(job, units[job.id], now or utcnow()),
+            queue_position=_position(job, place.get(job.id)),
+            starts_at=_starts_at(place.get(job.id), now),
+            waits_for=waiting.missing(job, units[job.id], nodes),
+            estimate=_estimate(job, units[job.id], now),
         )
         for job in jobs
     }
+
+
+def _position(job: Job, wait: Wait | None) -> int | None:
+    if job.state is not JobState.queued:
+        return None
+    return waiting.MOST + 1 if wait is None else wait.position
+
+
+def _starts_at(wait: Wait | None, now: datetime) -> int | None:
+    if wait is None or wait.seconds is None:
+        return None
+    return int((now + timedelta(seconds=wait.seconds)).timestamp())
 
 
 def _iteration(job: Job, evaluate: Unit, evaluation: dict[str, float] | None) -> dict[str, Any]:

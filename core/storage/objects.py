@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import mimetypes
 import re
 from dataclasses import dataclass
 from datetime import datetime
@@ -33,6 +34,11 @@ def check_key(key: str) -> str:
     if len(key) > MAX_KEY or not all(PART.fullmatch(part) for part in key.split("/")):
         raise ValueError(f"{key[:200]!r} is not an object key")
     return key
+
+
+def media_type(name: str) -> str:
+    """Return what an object is, by its name's ending."""
+    return mimetypes.guess_type(name)[0] or "application/octet-stream"
 
 
 class Measured(io.RawIOBase):

@@ -14,7 +14,7 @@ from minio.error import InvalidResponseError, S3Error, ServerError
 
 from core.errors import StoreUnavailable
 from core.storage.fetch import fetch
-from core.storage.objects import Measured, Span, Stat, Stored, buffered, check_key
+from core.storage.objects import Measured, Span, Stat, Stored, buffered, check_key, media_type
 
 PART_BYTES = 16 << 20
 PASSING = frozenset({"SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "OperationAborted"})
@@ -94,7 +94,12 @@ class S3Store:
         with _told(key):
             # The size is not told to the client, for it would not notice a stream that is too long.
             self._client.put_object(
-                self._bucket, check_key(key), cast(BinaryIO, measured), length=-1, part_size=PART_BYTES
+                self._bucket,
+                check_key(key),
+                cast(BinaryIO, measured),
+                length=-1,
+                part_size=PART_BYTES,
+                content_type=media_type(key),  # the store itself serves links: a picture must be one
             )
         return measured.stored
 

@@ -86,6 +86,10 @@ def create(
     ] = None,
     suffix: Annotated[str | None, typer.Option(help="Part of the result's name.", show_default=False)] = None,
     seed: Annotated[int | None, typer.Option(help="Decides every random number.", show_default=False)] = None,
+    priority: Annotated[
+        int | None, typer.Option(help="-100 to 100; higher goes first.", show_default=False)
+    ] = None,
+    queue: Annotated[str | None, typer.Option(help="Whose workers run it.", show_default=False)] = None,
     follow_it: Annotated[bool, typer.Option("--follow", "-f", help="Show its events until it ends.")] = False,
     state: State = None,
     as_json: AsJson = False,
@@ -101,6 +105,8 @@ def create(
             validation_file=_uploaded(client, validation) if validation else None,
             suffix=suffix,
             seed=seed,
+            priority=priority,
+            queue=queue,
         )
         if as_json:
             show_json(job)
@@ -225,6 +231,8 @@ def _show(job: "Job") -> None:
         method=job.method.type,
         seed=job.seed,
         queue_position=job.queue_position,
+        starts=when(job.estimated_start) if job.estimated_start else "",
+        waits_for=escape(job.waits_for or ""),
         created=when(job.created_at),
         took=took,
         result=escape(job.fine_tuned_model or ""),

@@ -8,11 +8,14 @@ from typing import Annotated
 import typer
 
 from spindle.cli import datasets, files, jobs, keys, models
+from spindle.cli.doctor import doctor
 from spindle.cli.generate import generate
+from spindle.cli.project import project
 from spindle.cli.terminal import State, examples, out, plain_errors
 from spindle.errors import SpindleError
 from spindle.location import state_folder
 from spindle.port import free_port
+from spindle.profile import Profile
 from spindle.up import Supervisor
 
 app = typer.Typer(
@@ -34,12 +37,14 @@ app.add_typer(models.app, name="models")
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(files.app, name="files")
 app.add_typer(keys.app, name="key")
+app.command(epilog=examples("spindle project", "spindle project --json"))(project)
 app.command(
     epilog=examples(
         'spindle generate starter "red apple"',
         'spindle generate starter "red apple" -n 4 --seed 1 -o apple.png',
     )
 )(generate)
+app.command(epilog=examples("spindle doctor", "spindle doctor --json"))(doctor)
 
 
 def _version(wanted: bool) -> None:
@@ -62,6 +67,7 @@ def root(
         "spindle up",
         "spindle up --port 0 --state /data/spindle",
         "spindle up --host 0.0.0.0",
+        "spindle up --profile cluster",
     )
 )
 @plain_errors
@@ -69,6 +75,13 @@ def up(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0: a free one.", min=0, max=65535)] = 8000,
     state: State = None,
+    profile: Annotated[
+        Profile,
+        typer.Option(
+            help="embedded: everything in the state folder. cluster: PostgreSQL, S3 and Redis, as named by "
+            "SPINDLE_DATABASE_URL, SPINDLE_STORE_URL and SPINDLE_BROKER_URL."
+        ),
+    ] = Profile.embedded,
     until_stdin_closes: Annotated[bool, typer.Option("--until-stdin-closes", hidden=True)] = False,
 ) -> None:
     """Start the platform here, in the foreground; Ctrl-C stops it.
@@ -80,6 +93,7 @@ def up(
         host=host,
         port=port or free_port(host),
         tell=lambda line: out.print(line, markup=False),
+        profile=profile,
         lifeline=sys.stdin.fileno() if until_stdin_closes else None,
     ).run()
 

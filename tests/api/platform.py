@@ -81,6 +81,12 @@ class Running:
             _, secret = keys.create_key(session, project_id="proj-other", name="other")
         return {"Authorization": f"Bearer {secret}"}
 
+    def follow(self, link: str) -> httpx2.Response:
+        """Open a link that an answer held, as anyone could: of this app, or of the store itself."""
+        if link.startswith(self.settings.public_url):
+            return self.client.get(link.removeprefix(self.settings.public_url), headers={"Authorization": ""})
+        return httpx2.get(link)
+
     def upload(self, data: bytes | None = None, name: str = "pictures.zip") -> str:
         """Return the id of an uploaded file."""
         answer = self.client.post(
@@ -222,6 +228,9 @@ def server_in(settings: Settings) -> Iterator[Served]:
     url = f"http://127.0.0.1:{port}"
     told = {
         "SPINDLE_STATE": str(settings.state),
+        "SPINDLE_DATABASE_URL": settings.database_url,
+        "SPINDLE_STORE_URL": settings.store_url,
+        "SPINDLE_BROKER_URL": settings.broker_url,
         "SPINDLE_BASE_MODELS": str(settings.base_models),
         "SPINDLE_MAX_FILE_BYTES": str(settings.max_file_bytes),
         "SPINDLE_PUBLIC_URL": url,

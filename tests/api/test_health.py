@@ -19,7 +19,8 @@ def test_it_is_ready_once_a_worker_was_seen(platform: Running) -> None:
     assert (ready.status_code, ready.json()["status"]) == (200, "ok")
 
 
-def test_a_store_that_is_gone_is_told_but_the_process_lives(platform: Running) -> None:
+def test_a_store_that_is_gone_is_told_but_the_process_lives(embedded: Running) -> None:
+    platform = embedded
     root = platform.settings.state / "objects"
     shutil.rmtree(root)
     root.write_text("a file where the folder was")

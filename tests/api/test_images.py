@@ -74,8 +74,7 @@ def test_pictures_can_be_links_and_seeds_a_list(platform: Running) -> None:
         told = platform.client.post(PATH, json=FOX | {"seeds": [9, 3], "response_format": "url"}).json()
     assert [each["seed"] for each in told["data"]] == [9, 3]
     assert told["data"][0]["b64_json"] is None
-    path = told["data"][1]["url"].removeprefix(platform.settings.public_url)
-    assert platform.client.get(path, headers={"Authorization": ""}).content == png(3)
+    assert platform.follow(told["data"][1]["url"]).content == png(3)
 
 
 def test_a_seed_that_was_not_given_is_told(platform: Running) -> None:
@@ -144,8 +143,8 @@ def test_a_failed_drawing_says_why_and_can_be_asked_again(
         assert platform.client.post(PATH, json=FOX, headers=key).status_code == 200
 
 
-def test_a_drawing_that_nobody_draws_ends_the_wait(home: Path) -> None:
-    with platform_in(settings_in(home, drawing_seconds=0.2)) as running:
+def test_a_drawing_that_nobody_draws_ends_the_wait(home: Path, urls: dict[str, str]) -> None:
+    with platform_in(settings_in(home, drawing_timeout_seconds=0.2, **urls)) as running:
         answer = running.client.post(PATH, json=FOX, headers={"Idempotency-Key": "fox"})
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "drawing_timeout")
         assert answer.headers["x-should-retry"] == "false"

@@ -122,7 +122,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(server: Served) -> None:
         time.sleep(0.05)
     assert server.counts() == before
     partial = [path for path in (server.settings.state / "objects").rglob("*") if path.is_file()]
-    assert len(partial) == before["objects"]
+    assert len(partial) in (0, before["objects"])  # in the folder, or in a bucket, which has no partial ones
 
 
 def test_the_log_tells_each_request_once_and_no_secret(server: Served) -> None:
@@ -138,8 +138,8 @@ def test_the_log_tells_each_request_once_and_no_secret(server: Served) -> None:
     assert server.secret not in text
 
 
-def test_it_stops_at_once_although_somebody_listens(home: Path) -> None:
-    with server_in(settings_in(home)) as served:
+def test_it_stops_at_once_although_somebody_listens(home: Path, urls: dict[str, str]) -> None:
+    with server_in(settings_in(home, **urls)) as served:
         job = served.job()
         ended = threading.Event()
 

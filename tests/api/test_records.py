@@ -51,8 +51,7 @@ def test_samples_have_links_that_anyone_can_open(platform: Running) -> None:
     assert [(each["iteration"], each["prompt"], each["seed"]) for each in samples] == [
         (iteration, "a red fox", 7) for iteration in (-1, 1, 2)
     ]
-    path = samples[0]["url"].removeprefix(platform.settings.public_url)
-    picture = platform.client.get(path, headers={"Authorization": ""})
+    picture = platform.follow(samples[0]["url"])
     assert picture.status_code == 200
     assert picture.headers["content-type"] == "image/png"
     assert picture.content.startswith(b"\x89PNG")

@@ -97,7 +97,7 @@ def test_a_moment_comes_back_as_it_went(database: Database) -> None:
         assert session.get_one(Project, "proj-t").created_at == moment
 
 
-@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("settings", ["embedded"], indirect=True)
 def test_sqlite_is_set_up_for_several_processes(database: Database) -> None:
     with transaction(database) as session:
         assert session.scalar(text("PRAGMA journal_mode")) == "wal"

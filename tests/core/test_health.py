@@ -1,4 +1,4 @@
-"""Readiness names the part that is missing; the gauges count what is there."""
+"""Readiness names the part that is missing."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from sqlalchemy import text
 from core import health, workers
 from core.clock import database_now
 from core.db import Database, transaction
-from core.models import Outbox, Unit, UnitKind, UnitState, WorkerNode
+from core.models import WorkerNode
 from core.settings import Settings
 from core.storage.store import store_for
 from tests.services import free_ports
@@ -56,26 +56,6 @@ def test_each_part_that_is_down_is_named_without_its_address(tmp_path: Path) -> 
     assert "ok" not in found.values()
     assert "not-to-be-seen" not in str(found)
     assert str(port) not in str(found)
-
-
-def test_gauges_count_by_state(database: Database) -> None:
-    with transaction(database) as session:
-        for state in (UnitState.pending, UnitState.pending, UnitState.running):
-            session.add(Unit(id=f"unit-{len(session.new)}", kind=UnitKind.ingest, state=state))
-        session.add(Outbox(id="msg-1", task="t", payload="p"))
-        workers.heartbeat(session, name="a", kind="units")
-        workers.heartbeat(session, name="b", kind="units")
-        workers.heartbeat(session, name="c", kind="serve")
-    with transaction(database) as session:
-        found = {(each.name, *sorted(each.labels.values())): each.value for each in health.gauges(session)}
-    assert found["spindle_units", "ingest", "pending"] == 2
-    assert found["spindle_units", "ingest", "running"] == 1
-    assert found["spindle_units", "failed", "train"] == 0
-    assert found["spindle_jobs", "queued"] == 0
-    assert found["spindle_drawings", "pending"] == 0
-    assert found["spindle_doorbells_unsent",] == 1
-    assert found["spindle_workers", "units"] == 2
-    assert found["spindle_workers", "serve"] == 1
 
 
 def test_workers_not_seen_for_a_week_are_forgotten(database: Database) -> None:

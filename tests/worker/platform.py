@@ -66,7 +66,7 @@ class Platform:
                 session, project_id=DEFAULT_PROJECT, name=path.stem, file_id=file.id
             ).id
 
-    def submit(self, dataset_id: str, method: dict[str, Any], *, seed: int = 7) -> str:
+    def submit(self, dataset_id: str, method: dict[str, Any], *, seed: int = 7, **more: Any) -> str:
         """Create a job on the tiny pipeline and return its id."""
         with transaction(self.database) as session:
             return jobs.create_job(
@@ -76,6 +76,7 @@ class Platform:
                 training_file=dataset_id,
                 method=method,
                 seed=seed,
+                **more,
             ).id
 
     def job(self, job_id: str) -> Job:

@@ -1,13 +1,12 @@
 """The same workers on PostgreSQL, Redis and S3."""
 
-from itertools import count
 from pathlib import Path
 
 import pytest
 import redis
 
 from core.models import JobState, UnitKind
-from tests.conftest import TEMPLATE, create_database
+from tests.conftest import Servers
 from tests.worker.platform import archive, platform
 
 SFT = {
@@ -24,24 +23,14 @@ SFT = {
     },
 }
 pytestmark = pytest.mark.timeout(900)  # many processes, each of which imports torch
-numbers = count(1)
 
 
-def test_a_job_runs_in_the_cluster_though_its_messages_were_lost(
-    tmp_path: Path, postgres_url: str, redis_url: str, seaweedfs_url: str
-) -> None:
-    name = f"spindle_workers_{next(numbers)}"
-    create_database(postgres_url, name, template=TEMPLATE)
-    urls = {
-        "database_url": postgres_url.format(database=name),
-        "broker_url": redis_url,
-        "store_url": seaweedfs_url,
-    }
-    with platform(tmp_path, **urls) as made:
+def test_a_job_runs_in_the_cluster_though_its_messages_were_lost(tmp_path: Path, servers: Servers) -> None:
+    with servers.cluster() as urls, platform(tmp_path, **urls) as made:
         job_id = made.submit(made.upload(archive(tmp_path, 4)), SFT)
-        with redis.Redis.from_url(redis_url) as client:
+        with redis.Redis.from_url(urls["broker_url"]) as client:
             assert client.llen("units-ingest") == 1
-            client.flushall()
+            client.flushdb()
         for role in ("beat", "units", "units"):
             made.start(role)
         made.until(lambda: made.job(job_id).finished_at is not None)

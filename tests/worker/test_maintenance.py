@@ -4,12 +4,11 @@ import io
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
-from core import files, keys, schema
+from core import files, keys
 from core.clock import utcnow
 from core.db import transaction
 from core.models import (
@@ -30,9 +29,8 @@ from worker.workplace import Workplace, open_workplace
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Workplace]:
-    opened = open_workplace(Settings(state=tmp_path / "state"), "units")
-    schema.move(opened.database)
+def place(settings: Settings) -> Iterator[Workplace]:
+    opened = open_workplace(settings, "units")
     yield opened
     opened.lock.close()
     opened.database.dispose()

@@ -8,14 +8,9 @@ import pytest
 
 from core.settings import Settings
 from core.sources import Source, SourceFile
-from core.storage.store import ObjectStore, store_for
+from core.storage.store import ObjectStore
 from worker.staging import Interrupted, inside, make_room, stage
 from worker.workplace import open_workplace
-
-
-@pytest.fixture
-def folder_store(tmp_path: Path) -> ObjectStore:
-    return store_for(Settings(state=tmp_path / "state"))
 
 
 def source_of(store: ObjectStore, files: dict[str, bytes], folder: Path) -> Source:
@@ -28,47 +23,43 @@ def source_of(store: ObjectStore, files: dict[str, bytes], folder: Path) -> Sour
     return Source(files=tuple(made))
 
 
-def test_a_folder_of_this_host_is_used_in_place(tmp_path: Path, folder_store: ObjectStore) -> None:
-    found = stage(
-        Source(folder=str(tmp_path)), store=folder_store, cache=tmp_path / "cache", go_on=lambda: True
-    )
+def test_a_folder_of_this_host_is_used_in_place(tmp_path: Path, store: ObjectStore) -> None:
+    found = stage(Source(folder=str(tmp_path)), store=store, cache=tmp_path / "cache", go_on=lambda: True)
     assert found == tmp_path
     assert not (tmp_path / "cache").exists()
 
 
-def test_files_are_fetched_once_and_named_by_content(tmp_path: Path, folder_store: ObjectStore) -> None:
+def test_files_are_fetched_once_and_named_by_content(tmp_path: Path, store: ObjectStore) -> None:
     cache = tmp_path / "cache"
-    source = source_of(folder_store, {"a.txt": b"a", "b/c.txt": b"c"}, tmp_path)
-    first = stage(source, store=folder_store, cache=cache, go_on=lambda: True)
+    source = source_of(store, {"a.txt": b"a", "b/c.txt": b"c"}, tmp_path)
+    first = stage(source, store=store, cache=cache, go_on=lambda: True)
     assert (first / "a.txt").read_bytes() == b"a"
     assert (first / "b" / "c.txt").read_bytes() == b"c"
-    folder_store.delete("of/a.txt")
+    store.delete("of/a.txt")
     again = stage(
         Source(files=source.files[::-1]),
-        store=folder_store,
+        store=store,
         cache=cache,
         go_on=lambda: pytest.fail("fetched"),
     )
     assert again == first
 
 
-def test_a_file_that_is_not_what_its_manifest_tells_is_refused(
-    tmp_path: Path, folder_store: ObjectStore
-) -> None:
+def test_a_file_that_is_not_what_its_manifest_tells_is_refused(tmp_path: Path, store: ObjectStore) -> None:
     cache = tmp_path / "cache"
-    source = source_of(folder_store, {"a.txt": b"a"}, tmp_path)
+    source = source_of(store, {"a.txt": b"a"}, tmp_path)
     (tmp_path / "other").write_bytes(b"tampered")
-    folder_store.put_file("of/a.txt", tmp_path / "other")
+    store.put_file("of/a.txt", tmp_path / "other")
     with pytest.raises(ValueError, match=r"of/a\.txt"):
-        stage(source, store=folder_store, cache=cache, go_on=lambda: True)
+        stage(source, store=store, cache=cache, go_on=lambda: True)
     assert not [path for path in cache.iterdir() if path.suffix != ".part"]
 
 
-def test_an_order_interrupts_between_files(tmp_path: Path, folder_store: ObjectStore) -> None:
+def test_an_order_interrupts_between_files(tmp_path: Path, store: ObjectStore) -> None:
     cache = tmp_path / "cache"
-    source = source_of(folder_store, {"a.txt": b"a"}, tmp_path)
+    source = source_of(store, {"a.txt": b"a"}, tmp_path)
     with pytest.raises(Interrupted):
-        stage(source, store=folder_store, cache=cache, go_on=lambda: False)
+        stage(source, store=store, cache=cache, go_on=lambda: False)
     assert list(cache.iterdir()) == []
 
 

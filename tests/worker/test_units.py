@@ -1,7 +1,6 @@
 """How a claimed unit ends, whatever its process does. A script stands in for the process, nothing else."""
 
 import json
-import shutil
 import subprocess
 import sys
 import threading
@@ -35,10 +34,8 @@ Start = Callable[[Attempt[Claim]], Child]
 
 
 @pytest.fixture
-def place(tmp_path: Path, sqlite_template: Path) -> Iterator[Workplace]:
-    settings = Settings(state=tmp_path / "state", lease_seconds=2)
-    settings.state.mkdir()
-    shutil.copy(sqlite_template, settings.state / "spindle.db")
+def place(settings: Settings) -> Iterator[Workplace]:
+    settings = settings.model_copy(update={"lease_seconds": 2})
     opened = open_workplace(settings, "units", kinds=tuple(UnitKind))
     with transaction(opened.database) as session:
         keys.bootstrap_key(session, settings)

@@ -6,9 +6,10 @@ from sqlalchemy import func, select
 from core import datasets
 from core.db import Database, transaction
 from core.errors import Conflict, NotFound
-from core.models import Event, JobState, Model, ModelKind, Unit, UnitKind, UnitState
+from core.models import Event, JobState, Model, ModelKind, Reason, Unit, UnitKind, UnitState
 from core.runs import control, jobs, reaping, records, units, views
 from core.runs.claims import Claim, Wish, wish
+from core.runs.retries import RULES
 from tests.core.runs.making import (
     FILES,
     PROJECT,
@@ -52,7 +53,7 @@ def test_a_job_succeeds_with_one_model_and_one_last_event(database: Database) ->
     assert nothing_to_claim(database)
 
 
-@pytest.mark.parametrize("reason", ["internal", "worker_lost", "out_of_memory", "device_lost", "timeout"])
+@pytest.mark.parametrize("reason", ["internal", "worker_lost", "device_lost", "timeout"])
 def test_what_may_pass_is_tried_three_times_each_later_and_then_parked(
     database: Database, reason: str
 ) -> None:
@@ -66,7 +67,11 @@ def test_what_may_pass_is_tried_three_times_each_later_and_then_parked(
     job = job_of(database, job_id)
     encode = units_of(database, job_id)[0]
     assert (job.state, encode.state, encode.attempt) == (JobState.failed, UnitState.failed, 3)
+    assert job.failure is not None
+    assert [each["outcome"] for each in job.failure.pop("attempts")] == [reason] * 3
     assert job.failure == {
+        "what_to_do": RULES[Reason(reason)].advice,
+        "log": [],
         "reason": reason,
         "message": f"{reason} it was",
         "attempt": 3,

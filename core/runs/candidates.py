@@ -1,0 +1,153 @@
+"""Which unit a worker claims next: highest priority, least served project, oldest job, earliest in its plan.
+
+Each project's first claimable unit is one look into an index that has the order of claims (state, project,
+queue, rank, job, position); among these few the fairest is taken. So projects cost something, units do not.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, func, or_, select, update
+from sqlalchemy.orm import Session, aliased
+
+from core.clock import UtcDateTime, database_now
+from core.models import JOB_ACTIVE, Dataset, Device, Job, Project, Unit, UnitKind, UnitState
+from core.runs.capabilities import Capabilities
+from core.runs.shares import NEVER_SERVED
+
+ANYTHING = Capabilities()
+
+
+@dataclass(frozen=True)
+class Claimer:
+    """Who claims: its name, the kinds it does, and what it has."""
+
+    worker: str
+    kinds: Sequence[UnitKind] = tuple(UnitKind)
+    has: Capabilities = ANYTHING
+
+
+def wanted(job: Any = Job) -> ColumnElement[bool]:
+    """Return SQL for: a job's units may run."""
+    return and_(job.state.in_(JOB_ACTIVE), ~job.pause_requested, ~job.cancel_requested)
+
+
+def next_unit(
+    session: Session, who: Claimer, *, skip: int = 0, now: datetime | None = None
+) -> Row[Any] | None:
+    """Return id, job_id, project_id and max_running of the unit to claim; None when there is none.
+
+    Args:
+        session: an open transaction.
+        who: for whom.
+        skip: how many of a project's first units to leave to others, who are claiming them just now.
+        now: what the time is taken to be, in place of the database's clock.
+    """
+    found = [
+        row
+        for queue in who.has.queues
+        for row in first_units(session, who, queue=queue, skip=skip, now=now)[:1]
+    ]
+    return min(found, key=lambda row: (row.rank, row.running, row.share, row.id), default=None)
+
+
+def first_units(
+    session: Session, who: Claimer, *, queue: str, skip: int = 0, now: datetime | None = None
+) -> Sequence[Row[Any]]:
+    """Return each project's first claimable unit in a queue, the fairest first."""
+    has = who.has
+    statement = _statement(
+        cpu_only=has.device is Device.cpu, bounded=has.memory_bytes is not None, clocked=now is not None
+    )
+    given = {
+        "queue": queue,
+        "kinds": list(who.kinds),
+        "worker": who.worker,
+        "memory_bytes": has.memory_bytes,
+        "now": now,
+        "skip": skip,
+    }
+    return session.execute(statement, given).all()
+
+
+@lru_cache(maxsize=8)
+def _statement(*, cpu_only: bool, bounded: bool, clocked: bool) -> Select[Any]:
+    """Return the query for one kind of worker: putting it together takes longer than running it."""
+    unit, job, held = aliased(Unit), aliased(Job), aliased(Unit)
+    now = bindparam("now", type_=UtcDateTime()) if clocked else database_now()
+    terms = _may_run(unit, job, now)
+    if cpu_only:
+        terms.append(unit.device == Device.cpu)
+    if bounded:
+        terms.append(unit.memory_bytes <= bindparam("memory_bytes"))
+    first = (
+        select(unit.id)
+        .outerjoin(job, job.id == unit.job_id)
+        .where(
+            unit.state == UnitState.pending,
+            unit.project_id == Project.id,
+            unit.queue == bindparam("queue"),
+            *terms,
+        )
+        .order_by(unit.rank, unit.job_id, unit.position, unit.id)
+        .limit(1)
+        .offset(bindparam("skip"))
+        .correlate(Project)
+        .scalar_subquery()
+    )
+    running = (
+        select(func.count())
+        .select_from(held)
+        .where(held.state == UnitState.running, held.project_id == Project.id)
+        .correlate(Project)
+        .scalar_subquery()
+    )
+    share = func.coalesce(Project.share, NEVER_SERVED)
+    columns = (Unit.id, Unit.job_id, Unit.project_id, Unit.rank, Unit.kind, Unit.queue, Unit.device)
+    return (
+        select(
+            *columns, Unit.memory_bytes, Project.max_running, running.label("running"), share.label("share")
+        )
+        .select_from(Project)
+        .join(Unit, Unit.id == first)
+        .where(or_(Project.max_running.is_(None), running < Project.max_running))
+        .order_by(Unit.rank, running, share, Unit.id)
+    )
+
+
+def _may_run(unit: Any, job: Any, now: ColumnElement[datetime]) -> list[ColumnElement[bool]]:
+    """Return SQL for: a worker may take this unit now, if it is pending and the worker has what it needs."""
+    twin = aliased(Unit)
+    being_made = (
+        select(twin.id)
+        .where(
+            twin.content_key == unit.content_key,
+            twin.state == UnitState.running,
+            twin.lease_expires_at > now,
+        )
+        .exists()
+    )
+    return [
+        unit.kind.in_(bindparam("kinds", expanding=True)),
+        or_(unit.not_before.is_(None), unit.not_before <= now),
+        or_(unit.avoid.is_(None), unit.avoid != bindparam("worker"), unit.avoid_until <= now),
+        or_(unit.job_id.is_(None), wanted(job)),
+        or_(unit.content_key.is_(None), ~being_made),
+    ]
+
+
+def adopt(session: Session) -> int:
+    """Give the units that older code wrote the place among the others that it did not know of."""
+    of_job = select(Job.project_id).where(Job.id == Unit.job_id).scalar_subquery()
+    of_dataset = select(Dataset.project_id).where(Dataset.id == Unit.dataset_id).scalar_subquery()
+    adopted = session.execute(
+        update(Unit)
+        .where(Unit.state == UnitState.pending, Unit.project_id.is_(None))
+        .values(project_id=func.coalesce(of_job, of_dataset), rank=-Unit.priority)
+        .returning(Unit.id)
+        .execution_options(synchronize_session=False)
+    )
+    return len(adopted.all())

@@ -1,0 +1,83 @@
+"""Traces from a request to the units it caused: off unless SPINDLE_OTLP_ENDPOINT names a collector.
+
+What a request was - its id, and its place in a trace - is kept with the job or dataset that it made, as its
+``origin``; the worker that runs a unit of it goes on from there, however much later.
+"""
+
+import importlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import structlog
+from opentelemetry import trace
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from core.settings import Settings
+
+TRACER = trace.get_tracer("spindle")
+W3C = TraceContextTextMapPropagator()
+REQUEST_ID = "request_id"
+
+
+def configure_tracing(settings: Settings, *, service: str) -> None:
+    """Send this process's spans to the collector of the settings, if they name one."""
+    if settings.otlp_endpoint is not None:
+        # Loaded only now: the SDK and its exporter take half a second, in vain on most platforms.
+        importlib.import_module("core.tracing_export").export(settings.otlp_endpoint, service=service)
+
+
+def flush_tracing() -> None:
+    """Send what has not been sent; for a process that ends without Python's own exit."""
+    provider = trace.get_tracer_provider()
+    if hasattr(provider, "force_flush"):
+        provider.force_flush()
+
+
+def current_origin() -> dict[str, str] | None:
+    """Return what caused the work at hand: ``request_id``, and W3C's ``traceparent`` where it is traced."""
+    origin: dict[str, str] = {}
+    W3C.inject(origin)
+    request_id = structlog.contextvars.get_contextvars().get(REQUEST_ID)
+    if request_id is not None:
+        origin[REQUEST_ID] = str(request_id)
+    return origin or None
+
+
+@contextmanager
+def span(
+    name: str,
+    *,
+    origin: Mapping[str, str] | None = None,
+    role: SpanKind = SpanKind.INTERNAL,
+    began: int | None = None,
+    **attributes: Any,
+) -> Iterator[Span]:
+    """Surround some work with a span; it costs nothing to speak of when no collector is named.
+
+    Args:
+        name: what is done.
+        origin: what caused it, where that is not what runs around it now.
+        role: ``SERVER`` and ``CONSUMER`` are where a request or a unit enters a process.
+        began: when, in nanoseconds since 1970; now when missing.
+        attributes: stand as ``spindle.NAME``; None is left out.
+    """
+    told = {f"spindle.{key}": value for key, value in attributes.items() if value is not None}
+    context = None if origin is None else W3C.extract(origin)
+    with TRACER.start_as_current_span(
+        name, context=context, kind=role, attributes=told, start_time=began
+    ) as opened:
+        yield opened
+
+
+def note_span(name: str, *, began: int) -> None:
+    """Add a span of work that has just ended, inside the present one."""
+    TRACER.start_span(name, start_time=began).end()
+
+
+def mark_failed(reason: str, message: str) -> None:
+    """Tell in the present span that its work failed."""
+    present = trace.get_current_span()
+    present.set_attribute("spindle.reason", reason)
+    present.set_status(Status(StatusCode.ERROR, message[:200]))
