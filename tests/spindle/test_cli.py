@@ -32,6 +32,7 @@ COMMANDS = [
     "jobs create",
     "jobs follow",
     "generate",
+    "project",
 ]
 
 
