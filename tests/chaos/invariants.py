@@ -156,7 +156,7 @@ def weights_are_equal(history: History) -> Found:
     kinds = {run.id: run.kind for run in history.runs}
     for unit in history.units:
         if unit.kind == "train" and unit.state == "succeeded" and unit.job is not None:
-            expected = history.reference[kinds[unit.job]][unit.iteration]
+            expected = history.reference.get(kinds.get(unit.job, ""), {}).get(unit.iteration)
             if not expected or unit.weights != expected:
                 yield unit.job, f"iteration {unit.iteration} ended with other weights"
 

@@ -102,7 +102,7 @@ def summary(outcome: Outcome) -> str:
     ends = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
     claims = sum(unit.fence for unit in outcome.history.units)
     return (
-        f"{len(outcome.injected)} faults in {outcome.seconds:.0f} s, {len(outcome.missed)} missed their moment; "
+        f"{len(outcome.injected)} faults in {outcome.seconds:.0f} s, {len(outcome.missed)} missed; "
         f"{len(states)} jobs: {ends}; {claims} claims of {len(outcome.history.units)} units; "
         f"{len(outcome.history.objects)} objects; {len(outcome.breaches)} breaches"
     )
