@@ -38,6 +38,7 @@ def create(body: JobCreate, session: SessionDep, who: CallerDep, once: OnceDep) 
                 suffix=body.suffix,
                 metadata=body.metadata,
                 priority=body.priority,
+                retention=body.retention,
             ),
         ),
     )

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from api.schemas import Input, Listing, Metadata, Timestamp
 from core.models import Checkpoint, Event, Job, Metric
+from core.runs.retention import Retention
 from core.runs.views import JobDetails
 from spin_engine.config import METHODS
 
@@ -43,6 +44,9 @@ class JobCreate(Input):
     )
     metadata: Metadata | None = None
     priority: int = Field(0, ge=-100, le=100, description="Higher goes first among waiting jobs.")
+    retention: Retention | None = Field(
+        None, description="Which checkpoints stay; left out: as the platform is set, by default all."
+    )
 
 
 class JobListing(Listing):
@@ -98,6 +102,7 @@ class JobObject(BaseModel):
     integrations: list[Any] = []
     metadata: dict[str, str] | None
     priority: int
+    retention: Retention | None
     pause_requested: bool
     cancel_requested: bool
     queue_position: int | None
@@ -134,6 +139,7 @@ class JobObject(BaseModel):
                 "suffix": job.suffix,
                 "metadata": job.metadata_,
                 "priority": job.priority,
+                "retention": job.retention,
                 "pause_requested": job.pause_requested,
                 "cancel_requested": job.cancel_requested,
                 "queue_position": details.queue_position,

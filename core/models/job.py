@@ -33,6 +33,7 @@ class Job(Base):
     seed: Mapped[int]
     suffix: Mapped[str | None]
     metadata_: Mapped[Data | None] = mapped_column("metadata", Json)
+    retention: Mapped[Data | None] = mapped_column(Json)
     priority: Mapped[int] = mapped_column(default=0)
     state: Mapped[JobState] = mapped_column(checked(JobState))
     pause_requested: Mapped[bool] = mapped_column(default=False)

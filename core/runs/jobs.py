@@ -17,6 +17,7 @@ from core.methods import METHOD
 from core.models import Job, JobState
 from core.paging import Page, page
 from core.runs.lifecycle import lock, start_if_valid
+from core.runs.retention import Retention
 from spin_engine.config import METHODS, with_recommended
 
 SEEDS = 2**31
@@ -35,6 +36,7 @@ def create_job(
     suffix: str | None = None,
     metadata: dict[str, str] | None = None,
     priority: int = 0,
+    retention: Retention | None = None,
 ) -> Job:
     """Make a job and start it, at once or when its datasets are ready.
 
@@ -49,6 +51,7 @@ def create_job(
         suffix: becomes a part of the result's name.
         metadata: kept with the job.
         priority: higher goes first.
+        retention: which checkpoints stay; None: as the platform is set.
 
     Raises:
         Invalid: the method is not right; ``param`` is the path of the first wrong field.
@@ -79,6 +82,7 @@ def create_job(
         suffix=suffix,
         metadata_=metadata,
         priority=priority,
+        retention=None if retention is None else retention.model_dump(mode="json"),
         state=JobState.validating_files,
     )
     _start(session, job)

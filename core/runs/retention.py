@@ -1,8 +1,9 @@
 """Which checkpoints of a job stay: the newest, the best, and those that something else still needs.
 
-A checkpoint goes by the deletion of its row, in the transaction that made it expendable. Its objects are then
-told of by no row: the worker deletes them after the commit, and what a crash leaves is cleared with the
-leftovers of its unit (core.runs.leftovers). Never the other way round: no row tells of an object that is gone.
+A checkpoint goes by the deletion of its row, in the transaction that made it expendable. Its objects are
+then told of by no row: the worker deletes them after the commit, and what a crash leaves is cleared with
+the leftovers of its unit (core.runs.leftovers). Never the other way round: no row tells of an object that
+is gone.
 """
 
 from collections.abc import Collection, Sequence
@@ -69,7 +70,9 @@ def expendable(candidates: Sequence[Candidate], policy: Retention, *, needed: Co
     stays = {one.id for one in ordered[-policy.keep_last :]} | set(needed)
     stays |= {one.id for one in ordered if one.awaited or one.resumes}
     sign = 1.0 if policy.best == "lowest" else -1.0
-    measured = [(sign * one.value, -index, one.id) for index, one in enumerate(ordered) if one.value is not None]
+    measured = [
+        (sign * one.value, -index, one.id) for index, one in enumerate(ordered) if one.value is not None
+    ]
     if measured:
         stays.add(min(measured)[2])  # of equals the newest
     return [one.id for one in ordered if one.id not in stays]
@@ -79,7 +82,7 @@ def policy_of(session: Session, job: Job) -> Retention:
     """Return what a job keeps: its own choice, or the platform's."""
     if job.retention is not None:
         return Retention.model_validate(job.retention)
-    return Retention(keep_last=settings_of(session).keep_checkpoints)
+    return Retention(keep_last=settings_of(session).keep_checkpoints or None)
 
 
 def thin(session: Session, job: Job) -> list[str]:
@@ -134,9 +137,7 @@ def _needed(session: Session, ids: Collection[str]) -> set[str]:
     return {one for one in ids if any(source.startswith(f"checkpoint:{one}/") for source in used if source)}
 
 
-def _candidates(
-    session: Session, job: Job, rows: Sequence[Checkpoint], policy: Retention
-) -> list[Candidate]:
+def _candidates(session: Session, job: Job, rows: Sequence[Checkpoint], policy: Retention) -> list[Candidate]:
     units = {
         unit.id: unit
         for unit in session.scalars(

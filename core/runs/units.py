@@ -13,6 +13,7 @@ from core.queue import RUN_UNIT
 from core.runs.claims import Claim, hold, unit_event
 from core.runs.lifecycle import settle
 from core.runs.reaping import close_attempt, lose
+from core.runs.retention import thin
 
 
 def succeed_unit(session: Session, claim: Claim, *, output: dict[str, Any]) -> None:
@@ -50,6 +51,7 @@ def succeed_unit(session: Session, claim: Claim, *, output: dict[str, Any]) -> N
     if claim.kind is UnitKind.publish:
         _publish(session, job, claim, output)
     settle(session, job)
+    thin(session, job)  # what an evaluation says may decide which checkpoint is the best
 
 
 def _publish(session: Session, job: Job, claim: Claim, output: dict[str, Any]) -> None:

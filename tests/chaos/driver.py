@@ -21,7 +21,7 @@ from core import files
 from core.clock import utcnow
 from core.db import transaction
 from core.models import Outbox
-from core.runs import leftovers
+from core.runs import garbage, leftovers
 from tests.chaos import faults, invariants
 from tests.chaos.history import History, read
 from tests.chaos.invariants import Breach
@@ -155,6 +155,7 @@ def _collect_garbage(made: Stack) -> None:
     later = utcnow() + timedelta(days=2)
     leftovers.clear(made.database, made.store, limit=1_000_000, now=later)
     files.clear_lost(made.database, made.store, now=later)
+    garbage.sweep(made.database, made.store, now=later)
 
 
 def refused(folder: Path) -> frozenset[tuple[str, int]]:
