@@ -18,7 +18,8 @@ from core import registry
 from core.clock import utcnow
 from core.db import Database, transaction
 from core.errors import NotFound
-from core.models import Checkpoint, Job, Model, Unit, UnitKind, UnitState
+from core.ids import new_id
+from core.models import Checkpoint, Job, JobState, Model, Unit, UnitKind, UnitState
 from core.runs import claims, control, garbage, leftovers, records, units
 from core.runs.claims import Claim
 from core.runs.retention import Candidate, Retention, expendable
@@ -76,12 +77,13 @@ class World:
         """Make a job that keeps two checkpoints."""
         make_job(self.database, self.dataset, kind="sft", retention=Retention(keep_last=KEEP), **more)
 
-    def put(self, claim: Claim, *paths: str) -> list[dict[str, Any]]:
+    def put(self, claim: Claim, folder: str, *paths: str) -> list[dict[str, Any]]:
         """Upload as an attempt does."""
         files = []
         for path in paths:
-            stored = self.real.put(f"{claim.prefix}/{path}", io.BytesIO(path.encode()), None)
-            told = {"path": path, "key": f"{claim.prefix}/{path}", "sha256": stored.sha256}
+            key = f"{claim.prefix}/{folder}/{path}"
+            stored = self.real.put(key, io.BytesIO(path.encode()), None)
+            told = {"path": path, "key": key, "sha256": stored.sha256}
             files.append(told | {"size": stored.size})
         return files
 
@@ -120,7 +122,7 @@ def work(world: World, number: int) -> None:
         with transaction(world.database) as session:
             found = select(Checkpoint.step).where(Checkpoint.unit_id == claim.unit_id)
             step = max(session.scalars(found), default=0) + 1
-        saved = world.put(claim, f"checkpoints/{step}/weights/a", f"checkpoints/{step}/state")
+        saved = world.put(claim, f"checkpoints/{step}", "weights/a", "state")
         with transaction(world.database) as session:
             loss = {"loss": float(number % 7)}
             told = {"iteration": claim.iteration, "step": step, "files": saved, "metrics": loss}
@@ -130,7 +132,7 @@ def work(world: World, number: int) -> None:
         for key in freed:
             world.delete(key)
         return
-    files = world.put(claim, "out/weights/a", "out/model/model_index.json")
+    files = world.put(claim, "out", "weights/a", "model/model_index.json")
     with transaction(world.database) as session:
         units.succeed_unit(session, claim, output={"files": files})
 
@@ -139,7 +141,7 @@ def abandon(world: World, number: int) -> None:
     """Upload something of which no row will tell, and lose the claim."""
     claim = world.claim()
     if claim is not None:
-        world.put(claim, f"out/{number}")
+        world.put(claim, "out", f"{number}")
         with transaction(world.database) as session:
             units.fail_unit(session, claim, reason="worker_lost", message="lost")
 
@@ -147,7 +149,7 @@ def abandon(world: World, number: int) -> None:
 def late(world: World, number: int) -> None:
     """End the upload of a claim of long ago."""
     if world.claims:
-        world.put(world.claims[number % len(world.claims)], f"late/{number}")
+        world.put(world.claims[number % len(world.claims)], "late", f"{number}")
 
 
 def start_from(world: World, number: int) -> None:
@@ -160,15 +162,15 @@ def start_from(world: World, number: int) -> None:
     if names:
         with transaction(world.database) as session:
             found = registry.resolve_for_use(session, project_id=PROJECT, name=names[number % len(names)])
-            session.add(_job_from(session.scalars(select(Job).order_by(Job.id)).first(), found, number))
+            session.add(_job_from(session.scalars(select(Job).order_by(Job.id)).first(), found))
 
 
-def _job_from(like: Job | None, found: registry.Resolved, number: int) -> Job:
+def _job_from(like: Job | None, found: registry.Resolved) -> Job:
     assert like is not None
-    copied = {name: getattr(like, name) for name in ("project_id", "dataset_id", "method", "seed", "state")}
+    copied = {name: getattr(like, name) for name in ("project_id", "dataset_id", "method", "seed")}
     source = {"pipeline": found.pipeline, "pipeline_digest": found.digest, "weights": found.weights}
     names = {"model_id": found.model_id, "base_model_id": found.base_model_id}
-    return Job(id=f"ftjob-copy-{number}-{found.model_id[-6:]}", **copied, **source, **names, event_seq=0)
+    return Job(id=new_id("ftjob-"), state=JobState.queued, **copied, **source, **names)
 
 
 def delete_model(world: World, number: int) -> None:
@@ -194,11 +196,11 @@ ACTIONS = [work, work, work, work, abandon, late, start_from, delete_model, coll
     st.lists(
         st.tuples(st.sampled_from(ACTIONS), st.integers(0, 50), st.one_of(st.none(), st.integers(0, 12))),
         min_size=5,
-        max_size=40,
+        max_size=30,
     )
 )
 @settings(
-    max_examples=25,
+    max_examples=15,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     derandomize=True,
