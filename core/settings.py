@@ -92,6 +92,11 @@ class Settings(BaseSettings):
     shutdown_grace_seconds: float = Field(
         60.0, ge=0, description="What a stopping unit may take for its checkpoint."
     )
+    warm_idle_seconds: float = Field(
+        600.0,
+        ge=0,
+        description="A process that has imported what units import is kept so long without one; 0: none is.",
+    )
     serve_idle_seconds: float = Field(
         300.0, gt=0, description="Nobody draws for this long: models leave the memory."
     )

@@ -31,7 +31,10 @@ def work_on_units(place: Workplace) -> int:
         return None if kind is None else RUN_UNIT[kind]
 
     queues = {UNITS[kind]: RUN_UNIT[kind] for kind in place.kinds}
-    return _work(place, queues, pending, lambda: run_units(place), lambda: None)
+    try:
+        return _work(place, queues, pending, lambda: run_units(place), place.warm.stop_when_idle)
+    finally:
+        place.warm.stop()
 
 
 def work_on_drawings(place: Workplace) -> int:

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 import structlog
 
@@ -59,11 +59,46 @@ def environment() -> dict[str, str]:
     return kept
 
 
+class Forks(Protocol):
+    """What can start a command by a fork."""
+
+    def fork(
+        self, command: list[str], *, folder: Path, lifeline: int, stdout: int, stderr: int
+    ) -> int | None:
+        """Return the group of a new child of this process; None: start it otherwise."""
+
+
+@dataclass(frozen=True)
+class Born:
+    """A child that was started, the leader of its group, and what it is heard and held by."""
+
+    pid: int
+    held: int  # the write end of its lifeline
+    stdin: IO[bytes] | None
+    stdout: IO[bytes]
+    stderr: IO[bytes]
+    process: "subprocess.Popen[bytes] | None"  # of a fresh one; wants to be told that it has ended
+
+
 class Child:
-    """A running command: its lines, and the two signals that its whole group can be sent."""
+    """A running command: its lines, and the two signals that its whole group can be sent.
+
+    Args:
+        command: what to run.
+        env: its environment.
+        folder: where.
+        stdin: whether it is to be spoken to.
+        warm: forks it, if it can.
+    """
 
     def __init__(
-        self, command: list[str], *, env: Mapping[str, str], folder: Path, stdin: bool = False
+        self,
+        command: list[str],
+        *,
+        env: Mapping[str, str],
+        folder: Path,
+        stdin: bool = False,
+        warm: Forks | None = None,
     ) -> None:
         self._ooms = _kernel_ooms()
         self._lines: queue.SimpleQueue[Line | None] = queue.SimpleQueue()
@@ -72,28 +107,11 @@ class Child:
         self._ended = False
         self._guard = threading.Lock()
         self.heard = time.monotonic()
-        lifeline, self._held = os.pipe()
-        try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-IS", leash.__file__, str(lifeline), *command],
-                stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=dict(env),
-                cwd=folder,
-                pass_fds=(lifeline,),
-                start_new_session=True,
-            )
-        except BaseException:
-            os.close(self._held)
-            raise
-        finally:
-            os.close(lifeline)
-        assert self._process.stdout is not None
-        assert self._process.stderr is not None
+        forked = None if warm is None else _forked(command, folder, warm)
+        self._born = forked or _fresh(command, env, folder, stdin=stdin)
         self._readers = [
-            threading.Thread(target=self._read_lines, args=(self._process.stdout,), daemon=True),
-            threading.Thread(target=self._read_stderr, args=(self._process.stderr,), daemon=True),
+            threading.Thread(target=self._read_lines, args=(self._born.stdout,), daemon=True),
+            threading.Thread(target=self._read_stderr, args=(self._born.stderr,), daemon=True),
         ]
         for reader in self._readers:
             reader.start()
@@ -101,7 +119,7 @@ class Child:
     @property
     def pid(self) -> int:
         """The id of the process group."""
-        return self._process.pid
+        return self._born.pid
 
     def terminate(self) -> None:
         """Ask the whole group to write a checkpoint and stop."""
@@ -113,9 +131,9 @@ class Child:
 
     def say(self, line: Line) -> None:
         """Send one JSON line to the child's stdin; BrokenPipeError when it no longer listens."""
-        assert self._process.stdin is not None, "the child was started without stdin"
-        self._process.stdin.write(json.dumps(line).encode() + b"\n")
-        self._process.stdin.flush()
+        assert self._born.stdin is not None, "the child was started without stdin"
+        self._born.stdin.write(json.dumps(line).encode() + b"\n")
+        self._born.stdin.flush()
 
     def hear(self, seconds: float) -> tuple[list[Line], bool]:
         """Return the lines that came within ``seconds``, and whether more may come."""
@@ -143,11 +161,14 @@ class Child:
             ):  # macOS refuses a group that holds only its dead leader
                 os.killpg(self.pid, signal.SIGKILL)
             _, status, used = os.wait4(self.pid, 0)
-            code = self._process.returncode = os.waitstatus_to_exitcode(status)
-            os.close(self._held)
+            code = os.waitstatus_to_exitcode(status)
+            if self._born.process is not None:
+                self._born.process.returncode = code
+            os.close(self._born.held)
+            _bury(self.pid)
         for reader in self._readers:
             reader.join(timeout=5)
-        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+        for stream in (self._born.stdin, self._born.stdout, self._born.stderr):
             if stream is not None:
                 _close(stream)
         number = -code if code < 0 else code - 128 if code > 128 else None
@@ -184,6 +205,50 @@ class Child:
     def _read_stderr(self, stream: IO[bytes]) -> None:
         for raw in stream:
             self._stderr.append(raw[-1000:].decode(errors="replace").rsplit("\r", 1)[-1].rstrip())
+
+
+def _fresh(command: list[str], env: Mapping[str, str], folder: Path, *, stdin: bool) -> Born:
+    lifeline, held = os.pipe()
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-IS", leash.__file__, str(lifeline), *command],
+            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=dict(env),
+            cwd=folder,
+            pass_fds=(lifeline,),
+            start_new_session=True,
+        )
+    except BaseException:
+        os.close(held)
+        raise
+    finally:
+        os.close(lifeline)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    return Born(process.pid, held, process.stdin, process.stdout, process.stderr, process)
+
+
+def _forked(command: list[str], folder: Path, warm: Forks) -> Born | None:
+    (lifeline, held), (out, stdout), (err, stderr) = os.pipe(), os.pipe(), os.pipe()
+    pid = None
+    try:
+        pid = warm.fork(command, folder=folder, lifeline=lifeline, stdout=stdout, stderr=stderr)
+    finally:
+        for theirs in (lifeline, stdout, stderr):
+            os.close(theirs)
+        if pid is None:
+            for ours in (held, out, err):
+                os.close(ours)
+    return None if pid is None else Born(pid, held, None, os.fdopen(out, "rb"), os.fdopen(err, "rb"), None)
+
+
+def _bury(group: int) -> None:
+    """Wait for those of a killed group whom their parents left to us, if we are who adopts orphans."""
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.waitpid(-group, 0)
 
 
 def _close(stream: IO[bytes]) -> None:

@@ -1,7 +1,6 @@
 """A unit of a job in the engine's process: its spec, its inputs, and what it leaves."""
 
 import json
-import sys
 
 from core.runs import units
 from core.runs.claims import Claim
@@ -11,6 +10,7 @@ from worker import records, staging
 from worker.attempt import Attempt
 from worker.child import Child, Ending, environment
 from worker.lease import Order
+from worker.warm import ENGINE
 
 
 def start(attempt: Attempt[Claim]) -> Child:
@@ -19,19 +19,16 @@ def start(attempt: Attempt[Claim]) -> Child:
     Raises:
         Interrupted: an order came meanwhile.
     """
-    claim, scratch = attempt.claim, attempt.scratch
+    claim, scratch, warm = attempt.claim, attempt.scratch, attempt.place.warm
+    warm.begin()  # it imports while inputs are fetched
     work: Work = attempt.write(lambda session, claim: work_for(session, unit_id=claim.unit_id))
     staging.make_room(attempt.place.cache, limit=attempt.place.settings.worker_cache_bytes)
 
+    def go_on() -> bool:
+        return attempt.lease.order is Order.go_on
+
     def staged(source: Source) -> str:
-        return str(
-            staging.stage(
-                source,
-                store=attempt.place.store,
-                cache=attempt.place.cache,
-                go_on=lambda: attempt.lease.order is Order.go_on,
-            )
-        )
+        return str(staging.stage(source, store=attempt.place.store, cache=attempt.place.cache, go_on=go_on))
 
     spec = UnitSpec.model_validate(
         {
@@ -49,7 +46,12 @@ def start(attempt: Attempt[Claim]) -> Child:
     (scratch / "out").mkdir()
     path = scratch / "spec.json"
     path.write_text(json.dumps(spec.model_dump(mode="json")))
-    return Child([sys.executable, "-m", "spin_engine", "unit", str(path)], env=environment(), folder=scratch)
+    return Child(
+        [*ENGINE, "unit", str(path)],
+        env=environment(),
+        folder=scratch,
+        warm=warm if warm.ready(go_on=go_on) else None,
+    )
 
 
 def finish(attempt: Attempt[Claim], ending: Ending) -> None:

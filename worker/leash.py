@@ -3,6 +3,7 @@
 Run as a script of the standard library alone, ``leash.py LIFELINE COMMAND...``, in a session of its own.
 LIFELINE is the read end of a pipe whose write end only the supervisor holds: the kernel closes it when the
 supervisor dies, ``kill -9`` included. A child that a signal ended is told as 128 + its number, as shells do.
+``leash.py LIFELINE --of=PID COMMAND...`` leads a child that was forked already; the command is only told.
 """
 
 import ctypes
@@ -14,6 +15,7 @@ import threading
 from types import FrameType
 
 PR_SET_PDEATHSIG = 1
+OF = "--of="
 
 
 def _stay(_signal: int, _frame: FrameType | None) -> None:
@@ -25,18 +27,23 @@ def _end_group_with_supervisor(lifeline: int) -> None:
     os.killpg(0, signal.SIGKILL)
 
 
-def main(lifeline: int, command: list[str]) -> int:
-    """Run the command and return its code."""
-    signal.signal(signal.SIGTERM, _stay)
+def _start(command: list[str]) -> int:
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
     def die_with_leash() -> None:
         if libc is not None:
             libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
-    child = subprocess.Popen(command, preexec_fn=die_with_leash)  # noqa: PLW1509  no thread runs yet
+    return subprocess.Popen(command, preexec_fn=die_with_leash).pid  # noqa: PLW1509  no thread runs yet
+
+
+def main(lifeline: int, command: list[str]) -> int:
+    """Run the command and return its code."""
+    signal.signal(signal.SIGTERM, _stay)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # whoever forked us may have held it back
+    child = int(command[0].removeprefix(OF)) if command[0].startswith(OF) else _start(command)
     threading.Thread(target=_end_group_with_supervisor, args=(lifeline,), daemon=True).start()
-    code = child.wait()
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     return 128 - code if code < 0 else code
 
 

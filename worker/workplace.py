@@ -13,6 +13,8 @@ from core.db import Database
 from core.models import UnitKind
 from core.settings import Settings
 from core.storage.store import ObjectStore, store_for
+from worker.child import environment
+from worker.warm import Warm
 
 
 @dataclass
@@ -27,6 +29,7 @@ class Workplace:
     kinds: tuple[UnitKind, ...]
     folder: Path
     lock: IO[str]
+    warm: Warm
     draining: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -72,5 +75,6 @@ def open_workplace(settings: Settings, kind: str, *, kinds: tuple[UnitKind, ...]
             kinds=kinds,
             folder=folder,
             lock=lock,
+            warm=Warm(folder, env=environment(), idle_seconds=settings.warm_idle_seconds),
         )
     raise RuntimeError(f"1000 workers of kind {kind} run on {host}: no name is left")

@@ -1,19 +1,15 @@
 """kill -9 at twenty random moments, over families and objectives: the weights are those of a quiet run.
 
-To the bit. The killed are processes of their own that run ``python -m spin_engine unit``, forked from one
-that has imported torch and done nothing else. A moment is a number of steps the unit told of and some
-milliseconds after, so that it falls into steps and into the writing of checkpoints alike.
+To the bit. The killed are forked from a warm process, as a worker's units are, and one that is not, a fresh
+``python -m spin_engine unit``, ends with the same bits as well. A moment is a number of steps that were told
+and some milliseconds after, so that it falls into steps and into the writing of checkpoints alike.
 """
 
 import json
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,8 +23,11 @@ from spin_engine.unit_spec import UnitSpec
 from tests.spin_engine.test_trainer import same_bits
 from tests.tiny import build_dataset
 from tests.tiny_families import SIDE, build
+from worker.child import Child, environment
+from worker.warm import ENGINE, Warm
 
 STEPS = 8
+ENVIRONMENT = environment() | {"OMP_NUM_THREADS": "1"}
 COMMON = {
     "batch_size": 2, "micro_batch_size": 1, "resolution": SIDE, "warmup": 0.5, "checkpoint_every": 2,
     "learning_rate": 1e-3, "steps": STEPS, "prompt_dropout": 0.2,
@@ -52,47 +51,37 @@ KILLS = 2
 """A case: 20 in all."""
 
 
+@dataclass(frozen=True)
 class Server:
-    """The process that forks units."""
+    """Starts units as a worker does."""
 
-    def __init__(self) -> None:
-        """Start it."""
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.spin_engine.fork_server"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-        )
+    warm: Warm
 
-    def run(self, spec: UnitSpec, kill: Callable[[Path], None] | None = None) -> int:
+    def run(self, spec: UnitSpec, kill: Callable[[Child], None] | None = None, *, fresh: bool = False) -> int:
         """Run a unit and return its exit code; ``kill`` waits for the moment to kill it, if at all."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        spec.out.parent.mkdir(parents=True, exist_ok=True)
-        written, told = spec.out.parent / "spec.json", spec.out.parent / "lines"
+        folder = spec.out.parent
+        folder.mkdir(parents=True, exist_ok=True)
+        written = folder / "spec.json"
         written.write_text(spec.model_dump_json())
-        told.unlink(missing_ok=True)
-        self._process.stdin.write(f"{written}\t{told}\n")
-        self._process.stdin.flush()
-        child = int(self._process.stdout.readline())
+        child = Child(
+            [*ENGINE, "unit", str(written)],
+            env=ENVIRONMENT,
+            folder=folder,
+            warm=None if fresh else self.warm,
+        )
         if kill is not None:
-            kill(told)
-            with suppress(ProcessLookupError):
-                os.kill(child, signal.SIGKILL)
-        return int(self._process.stdout.readline())
-
-    def close(self) -> None:
-        """End it."""
-        self._process.communicate(timeout=60)
+            kill(child)
+            child.kill()
+        ending = child.wait()
+        return -ending.signal if ending.signal else ending.code
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    started = Server()
-    yield started
-    started.close()
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    warm = Warm(tmp_path_factory.mktemp("warm"), env=ENVIRONMENT, idle_seconds=600)
+    assert warm.ready(go_on=lambda: True)
+    yield Server(warm)
+    warm.stop()
 
 
 @pytest.fixture(scope="module")
@@ -114,10 +103,10 @@ class Case:
     server: Server
     spec: dict[str, Any]
 
-    def train(self, folder: Path, kill: Callable[[Path], None] | None = None) -> int:
+    def train(self, folder: Path, kill: Callable[[Child], None] | None = None, *, fresh: bool = False) -> int:
         """Run it in a folder, or go on there, and return the exit code."""
         newest = checkpoint.newest(folder / "checkpoints") if folder.exists() else None
-        return self.server.run(UnitSpec(**self.spec, out=folder / "out", resume=newest), kill)
+        return self.server.run(UnitSpec(**self.spec, out=folder / "out", resume=newest), kill, fresh=fresh)
 
 
 @pytest.fixture
@@ -138,17 +127,15 @@ def case(request: pytest.FixtureRequest, server: Server, paired: Path, tmp_path:
     return Case(server, {"kind": "train", "inputs": inputs, **common})
 
 
-def at_random(moment: random.Random, steps: int) -> Callable[[Path], None]:
+def at_random(moment: random.Random, steps: int) -> Callable[[Child], None]:
     """Return what waits until some of the steps to come are told, and a little longer."""
-    lines, milliseconds = moment.randrange(steps), moment.uniform(0, 30)
+    few, milliseconds = moment.randrange(steps), moment.uniform(0, 30)
 
-    def wait(told: Path) -> None:
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline:
-            text = told.read_text() if told.exists() else ""
-            if text.count('"metrics"') > lines or '"done"' in text or '"error"' in text:
-                break
-            time.sleep(0.001)
+    def wait(child: Child) -> None:
+        deadline, told, more = time.monotonic() + 120, 0, True
+        while told <= few and more and time.monotonic() < deadline:
+            lines, more = child.hear(0.001)
+            told += [line["type"] for line in lines].count("metrics")
         time.sleep(milliseconds / 1000)
 
     return wait
@@ -172,3 +159,10 @@ def test_killed_anywhere_it_ends_with_the_same_bits(
     assert case.train(tmp_path / f"killed-{attempt}") == 0
     for number in range(attempt + 1):
         assert same_bits(tmp_path / "quiet" / "out", tmp_path / f"killed-{number}" / "out")
+
+
+@pytest.mark.parametrize("case", ["sd-spin"], indirect=True)
+def test_a_unit_forked_warm_ends_with_the_bits_of_a_fresh_one(case: Case, tmp_path: Path) -> None:
+    assert case.train(tmp_path / "warm") == 0
+    assert case.train(tmp_path / "fresh", fresh=True) == 0
+    assert same_bits(tmp_path / "warm" / "out", tmp_path / "fresh" / "out")

@@ -157,11 +157,18 @@ class Platform:
 
 
 def engines(below: Path, unit_id: str = "", *, leashes: bool = True) -> list[int]:
-    """Return the process ids of units, or of one, whose specs lie below a folder."""
+    """Return the process ids of units, or of one, whose specs lie below a folder.
+
+    A forked unit's command line is a title: one string, with blanks where another's has zeros.
+    """
     found = []
     for folder in Path("/proc").iterdir():
         try:
-            words = (folder / "cmdline").read_bytes().split(b"\0") if folder.name.isdigit() else []
+            words = (
+                (folder / "cmdline").read_bytes().replace(b" ", b"\0").split(b"\0")
+                if folder.name.isdigit()
+                else []
+            )
         except (FileNotFoundError, ProcessLookupError):
             continue
         specs = [word for word in words if word.endswith(b"spec.json") and unit_id.encode() in word]
