@@ -21,7 +21,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="spindle-chaos-", ignore_cleanup_errors=True) as scratch:
         folder = given.keep or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
-        outcome = run(folder.resolve(), seed=given.seed, number=given.faults, workers=given.workers)
+        outcome = run(
+            folder.resolve(), seed=given.seed, number=given.faults, workers=given.workers, tell=_tell
+        )
     print(table.markdown(outcome) if given.markdown else table.text(outcome))
     print(f"\n{table.summary(outcome)}")
     for breach in outcome.breaches:
@@ -29,6 +31,10 @@ def main() -> int:
     for fault in outcome.missed:
         print(f"missed: {fault.victim} at {fault.moment}", file=sys.stderr)
     return 1 if outcome.breaches else 0
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -61,8 +61,10 @@ class Outcome:
     seconds: float
 
 
-def run(folder: Path, *, seed: int, number: int, workers: int) -> Outcome:
-    """Run the stack in a folder under so many faults."""
+def run(
+    folder: Path, *, seed: int, number: int, workers: int, tell: Callable[[str], object] = str
+) -> Outcome:
+    """Run the stack in a folder under so many faults, and tell how it goes on."""
     began = time.monotonic()
     zipped = archive(folder, ROWS).read_bytes()
     with ExitStack() as parts:
@@ -73,7 +75,8 @@ def run(folder: Path, *, seed: int, number: int, workers: int) -> Outcome:
         watching = threading.Thread(target=scene.watch, name="watch", daemon=True)
         watching.start()
         try:
-            injected, missed = _disturb(scene, schedule(seed, number))
+            injected, missed = _disturb(scene, schedule(seed, number), tell)
+            tell("every fault was injected; the jobs that are left go on to their end")
             _drain(made, requests)
         finally:
             scene.end()
@@ -93,8 +96,11 @@ def run(folder: Path, *, seed: int, number: int, workers: int) -> Outcome:
     return Outcome(injected, missed, history, breaches, refused(folder), time.monotonic() - began)
 
 
-def _disturb(scene: Scene, planned: list[Fault]) -> tuple[tuple[Injected, ...], tuple[Fault, ...]]:
+def _disturb(
+    scene: Scene, planned: list[Fault], tell: Callable[[str], object]
+) -> tuple[tuple[Injected, ...], tuple[Fault, ...]]:
     """Inject the faults, several at a time, while there are always jobs to be hit."""
+    began = time.monotonic()
     waiting: queue.SimpleQueue[Fault] = queue.SimpleQueue()
     for fault in planned:
         waiting.put(fault)
@@ -112,6 +118,9 @@ def _disturb(scene: Scene, planned: list[Fault]) -> tuple[tuple[Injected, ...], 
                 missed.append(fault)
             else:
                 injected.append(Injected(fault, tuple(targets)))
+            done, seconds = len(injected) + len(missed), time.monotonic() - began
+            how = "hit" if targets is not None else "missed"
+            tell(f"{seconds:6.1f} s  {done}/{len(planned)}  {fault.victim}, {fault.moment}: {how}")
 
     lanes = [threading.Thread(target=lane, name=f"lane-{n}", daemon=True) for n in range(LANES)]
     for each in lanes:

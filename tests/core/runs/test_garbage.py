@@ -200,7 +200,7 @@ ACTIONS = [work, work, work, work, abandon, late, start_from, delete_model, coll
     )
 )
 @settings(
-    max_examples=15,
+    max_examples=10,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     derandomize=True,
