@@ -90,7 +90,6 @@ def run(
             accepted=requests.accepted,
             reference=alone.weights(),
             processes=left,
-            reserved={},
         )
     breaches = tuple(invariants.check(history))
     return Outcome(injected, missed, history, breaches, refused(folder), time.monotonic() - began)

@@ -19,6 +19,7 @@ from core.models import (
     Model,
     ModelKind,
     Outbox,
+    Project,
     Sample,
     Unit,
     UnitKind,
@@ -100,8 +101,8 @@ class History:
     unsent: int = 0
     processes: int = 0
     """Engine processes that still run."""
-    reserved: Mapping[str, float] = field(default_factory=dict)
-    """Project -> GPU seconds that are held back for jobs."""
+    reserved: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Project -> what is held back for its jobs: GPU seconds, and places among the open jobs."""
 
 
 def fence_of(key: str) -> tuple[str, int] | None:
@@ -117,7 +118,6 @@ def read(
     accepted: Mapping[str, str],
     reference: Mapping[str, Mapping[int, Mapping[str, str]]],
     processes: int,
-    reserved: Mapping[str, float],
 ) -> History:
     """Read it all. The stack must be quiet."""
     objects = {key: _sha256(store, key) for key in store.list("")}
@@ -141,6 +141,7 @@ def read(
         referenced |= {f.key: f.sha256 for f in session.scalars(select(File)) if f.key and not f.deleted_at}
         referenced |= dict.fromkeys(session.scalars(select(Sample.key)), "")
         open_attempts = len(session.scalars(select(Attempt.unit_id).where(Attempt.ended_at.is_(None))).all())
+        reserved = {project.id: _reserved(project) for project in session.scalars(select(Project))}
         unsent = len(session.scalars(select(Outbox.id).where(Outbox.sent_at.is_(None))).all())
     return History(
         accepted=accepted,
@@ -155,6 +156,11 @@ def read(
         processes=processes,
         reserved=reserved,
     )
+
+
+def _reserved(project: Project) -> dict[str, float]:
+    """Return what a project holds back for jobs, and how many it counts as open, where it does so."""
+    return {name: float(getattr(project, name, 0)) for name in ("gpu_seconds_reserved", "open_jobs")}
 
 
 def _run(job: Job, events: tuple[Told, ...], models: int) -> Run:

@@ -188,9 +188,10 @@ def all_is_quiet(history: History) -> Found:
 
 def quotas_are_free(history: History) -> Found:
     """Nothing is reserved for jobs that have ended."""
-    for project, seconds in history.reserved.items():
-        if seconds != 0:
-            yield None, f"{project} still has {seconds} GPU seconds reserved"
+    for project, reserved in history.reserved.items():
+        for what, number in reserved.items():
+            if abs(number) > 1e-6:  # GPU seconds are sums of floats
+                yield None, f"{project} still has {what} = {number}"
 
 
 def _job_of(key: str) -> str | None:

@@ -134,7 +134,7 @@ BREACHES: dict[str, tuple[Callable[..., Any], History]] = {
     "an attempt without an end": (invariants.all_is_quiet, sound(open_attempts=1)),
     "a message still owed": (invariants.all_is_quiet, sound(unsent=1)),
     "a process left": (invariants.all_is_quiet, sound(processes=1)),
-    "a quota still held": (invariants.quotas_are_free, sound(reserved={"proj-1": 3.0})),
+    "a quota still held": (invariants.quotas_are_free, sound(reserved={"proj-1": {"open_jobs": 1.0}})),
 }
 
 

@@ -109,7 +109,7 @@ class World:
 
     def told_and_there(self) -> tuple[set[str], set[str]]:
         """Return the keys that rows tell of, and those that are in the store."""
-        found = read(self.database, self.real, accepted={}, reference={}, processes=0, reserved={})
+        found = read(self.database, self.real, accepted={}, reference={}, processes=0)
         return set(found.referenced), set(found.objects)
 
 
