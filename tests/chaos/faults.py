@@ -243,7 +243,7 @@ def _process(scene: Scene, target: Target | None, chance: float) -> tuple[Proces
 
 def _engines(scene: Scene, target: Target) -> list[int]:
     """Return the processes of one claim, which may need a moment to be there."""
-    deadline = time.monotonic() + 3.0
+    deadline = time.monotonic() + 20.0
     name = f"{target.unit}-{target.fence}"
     while not (found := engines(scene.stack.work, name, leashes=False)):
         if time.monotonic() > deadline:

@@ -68,6 +68,8 @@ class Scene:
     archive: bytes
     dataset: str
     view: View = field(default_factory=View)
+    _first: dict[Target, int] = field(default_factory=dict)
+    """What was told of an iteration when each claim of it was first seen."""
     _busy: set[str] = field(default_factory=set)
     _guard: threading.Lock = field(default_factory=threading.Lock)
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -76,7 +78,10 @@ class Scene:
         """Look again and again until the scene ends."""
         while not self._stop.wait(LOOK_SECONDS):
             with suppress(SQLAlchemyError):
-                self.view = look(self.stack)
+                view = look(self.stack)
+                for one in view.running:
+                    self._first.setdefault(one.target, one.told)
+                self.view = view
 
     def end(self) -> None:
         """Look no more."""
@@ -131,7 +136,7 @@ class Scene:
                 with self.found(lambda one: one.quiet and one.target not in seen) as target:
                     yield target
             case schedule.MID_STEP:
-                with self.found(lambda one: one.kind is UnitKind.train and one.told > one.saved) as target:
+                with self.found(self._is_amid) as target:
                     yield target
             case schedule.UPLOADED | schedule.FINISHING:
                 with self._before_commit(fault.moment) as target:
@@ -139,6 +144,11 @@ class Scene:
             case _:
                 with self.held(Rule(FITS[fault.moment], Act.hold, HELD[fault.moment])) as target:
                     yield target
+
+    def _is_amid(self, one: Running) -> bool:
+        """Tell whether a claim has told steps of its own since the last checkpoint."""
+        first = self._first.get(one.target, one.told)
+        return one.kind is UnitKind.train and one.told > max(one.saved, first)
 
     @contextmanager
     def held(self, rule: Rule) -> Iterator[Target]:
