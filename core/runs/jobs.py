@@ -3,6 +3,7 @@
 import re
 import secrets
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
@@ -59,14 +60,7 @@ def create_job(
     """
     start = registry.resolve_for_use(session, project_id=project_id, name=model, param="model")
     resolved = resolved_method(method, start.defaults)
-    training = datasets.dataset_for_training(
-        session, project_id=project_id, given=training_file, param="training_file"
-    )
-    validation = None
-    if validation_file is not None:
-        validation = datasets.dataset_for_training(
-            session, project_id=project_id, given=validation_file, param="validation_file"
-        )
+    dataset = partial(datasets.dataset_for_training, session, project_id=project_id)
     job = Job(
         id=new_id("ftjob-"),
         project_id=project_id,
@@ -75,8 +69,8 @@ def create_job(
         pipeline=start.pipeline,
         pipeline_digest=start.digest,
         weights=start.weights,
-        dataset_id=training.id,
-        validation_dataset_id=None if validation is None else validation.id,
+        dataset_id=dataset(given=training_file, param="training_file").id,
+        validation_dataset_id=validation_file and dataset(given=validation_file, param="validation_file").id,
         method=resolved,
         seed=secrets.randbelow(SEEDS) if seed is None else seed,
         suffix=suffix,
