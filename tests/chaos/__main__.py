@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.chaos import table
 from tests.chaos.driver import run
+from tests.chaos.schedule import VICTIMS, schedule
 
 
 def main() -> int:
@@ -15,15 +16,15 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="decides which faults come in which order")
     parser.add_argument("--faults", type=int, default=40, help="how many")
     parser.add_argument("--workers", type=int, default=2, help="units workers")
+    parser.add_argument("--only", choices=VICTIMS, help="leave the other victims alone")
     parser.add_argument("--markdown", action="store_true", help="print the table for a page")
     parser.add_argument("--keep", type=Path, help="folder for logs and work, which then stays")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="spindle-chaos-", ignore_cleanup_errors=True) as scratch:
         folder = given.keep or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
-        outcome = run(
-            folder.resolve(), seed=given.seed, number=given.faults, workers=given.workers, tell=_tell
-        )
+        planned = schedule(given.seed, given.faults, only=given.only)
+        outcome = run(folder.resolve(), planned=planned, workers=given.workers, tell=_tell)
     print(table.markdown(outcome) if given.markdown else table.text(outcome))
     print(f"\n{table.summary(outcome)}")
     for breach in outcome.breaches:

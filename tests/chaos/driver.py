@@ -27,7 +27,7 @@ from tests.chaos.history import History, read
 from tests.chaos.invariants import Breach
 from tests.chaos.requests import KINDS, SEED, Requests, method
 from tests.chaos.scene import Missed, Scene, Target, ended
-from tests.chaos.schedule import Fault, schedule
+from tests.chaos.schedule import Fault
 from tests.chaos.stack import Stack, stack
 from tests.worker.platform import BYTECODE, ROOT, archive, engines
 from tests.worker.processes import within
@@ -61,10 +61,8 @@ class Outcome:
     seconds: float
 
 
-def run(
-    folder: Path, *, seed: int, number: int, workers: int, tell: Callable[[str], object] = str
-) -> Outcome:
-    """Run the stack in a folder under so many faults, and tell how it goes on."""
+def run(folder: Path, *, planned: list[Fault], workers: int, tell: Callable[[str], object] = str) -> Outcome:
+    """Run the stack in a folder under these faults, and tell how it goes on."""
     began = time.monotonic()
     zipped = archive(folder, ROWS).read_bytes()
     with ExitStack() as parts:
@@ -75,7 +73,7 @@ def run(
         watching = threading.Thread(target=scene.watch, name="watch", daemon=True)
         watching.start()
         try:
-            injected, missed = _disturb(scene, schedule(seed, number), tell)
+            injected, missed = _disturb(scene, planned, tell)
             tell("every fault was injected; the jobs that are left go on to their end")
             _drain(made, requests)
         finally:

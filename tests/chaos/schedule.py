@@ -48,12 +48,15 @@ class Fault:
     chance: float
 
 
-def schedule(seed: int, faults: int) -> list[Fault]:
-    """Return so many faults: all cells in a random order, again and again, so that none is left out."""
+def schedule(seed: int, faults: int, *, only: str | None = None) -> list[Fault]:
+    """Return so many faults: all cells in a random order, again and again, so that none is left out.
+
+    ``only`` leaves out the other victims.
+    """
     lots = random.Random(seed)
     found: list[Fault] = []
     while len(found) < faults:
-        cells = list(CELLS)
+        cells = [cell for cell in CELLS if only in (None, cell[0])]
         lots.shuffle(cells)
         found += [Fault(len(found) + n, *cell, chance=lots.random()) for n, cell in enumerate(cells)]
     return found[:faults]

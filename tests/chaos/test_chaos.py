@@ -6,14 +6,14 @@ import pytest
 
 from tests.chaos import table
 from tests.chaos.driver import run
-from tests.chaos.schedule import CELLS
+from tests.chaos.schedule import CELLS, schedule
 
 FAULTS = 44
 
 
 @pytest.mark.timeout(900)
 def test_no_promise_is_broken(tmp_path: Path) -> None:
-    outcome = run(tmp_path, seed=1, number=FAULTS, workers=2)
+    outcome = run(tmp_path, planned=schedule(1, FAULTS), workers=2)
     report = f"{table.text(outcome)}\n{table.summary(outcome)}"
     assert outcome.breaches == (), report
     assert len(outcome.injected) >= 40, report

@@ -16,5 +16,9 @@ def test_every_cell_comes_before_any_comes_again() -> None:
     assert once == set(CELLS)
 
 
+def test_one_victim_can_be_chosen() -> None:
+    assert {fault.victim for fault in schedule(1, 20, only="zombie")} == {"zombie"}
+
+
 def test_every_victim_can_be_hit() -> None:
     assert set(VICTIMS) == set(HITS)
