@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STATE ?= .spindle
 EXTRAS := dev
+SEED ?= 1
+N ?= 200
 # uv does not read pip's settings: a local folder of wheels that pip knows is handed on.
 export UV_FIND_LINKS := $(PIP_FIND_LINKS)
 export OMP_WAIT_POLICY := PASSIVE
@@ -11,7 +13,7 @@ export OMP_WAIT_POLICY := PASSIVE
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check up bench bench-control bench-fanout model experiments starter lock clean
+.PHONY: help setup demo test chaos check up bench bench-control bench-fanout model experiments starter lock clean
 
 help:  ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -33,6 +35,9 @@ demo: setup  ## Upload pictures, fine-tune by SFT and by self-play, write demo-r
 
 test: setup  ## Run the whole test suite, a process a core.
 	$(BIN)/python -m pytest -n logical --dist worksteal
+
+chaos: setup  ## Break a real stack at N seeded moments and check that nothing was lost (SEED=1 N=200).
+	$(BIN)/python -m tests.chaos --seed $(SEED) --faults $(N)
 
 check: setup  ## Lint, format, types, import contracts, architecture.
 	$(BIN)/ruff check .

@@ -15,7 +15,7 @@ from core.queue import Bell
 from core.settings import Settings
 
 BUSY_MILLISECONDS = 30_000
-POSTGRES_OPTIONS = "-c lock_timeout=10s -c statement_timeout=60s -c idle_in_transaction_session_timeout=60s"
+POSTGRES_OPTIONS = "-c lock_timeout=10s -c statement_timeout=60s -c idle_in_transaction_session_timeout=10s"
 
 
 def engine_for(url: str) -> Engine:

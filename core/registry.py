@@ -16,6 +16,7 @@ from core.clock import utcnow
 from core.errors import Conflict, Invalid, NotFound
 from core.models import Checkpoint, Dataset, Job, Model, ModelKind
 from core.paging import Page
+from core.runs.retention import take_hold
 from core.settings import Settings
 from core.sources import MODEL, WEIGHTS, Source, resolve
 from spin_engine.sizes import PipelineSize, of_pipeline
@@ -149,6 +150,8 @@ def resolve_for_use(session: Session, *, project_id: str, name: str, param: str 
         NotFound: nothing of that name is the project's; the message names the models there are.
     """
     if name.startswith(CHECKPOINT):
+        if not take_hold(session, name):
+            raise NotFound(f"there is no checkpoint {name}", param=param, code="model_not_found")
         checkpoint, job = _checkpoint(session, project_id, name, param)
         base = session.get(Model, job.base_model_id)
         return Resolved(

@@ -76,6 +76,9 @@ class Settings(BaseSettings):
     retry_seconds: float = Field(
         2.0, ge=0, le=3600, description="Wait after a first failure; each next is four times longer."
     )
+    keep_checkpoints: int = Field(
+        0, ge=0, description="Newest checkpoints of a job that stay, beside its best; 0: all."
+    )
     shard_rows: int = Field(
         64, ge=1, description="Dataset rows in one generate unit, while there are few enough units."
     )

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from core import drawings, files, idempotency, outbox, tallies, workers
 from core.db import transaction
-from core.runs import candidates, leftovers, preemption, reaping
+from core.runs import candidates, garbage, leftovers, preemption, reaping
 from worker.workplace import Workplace
 
 log = structlog.get_logger(__name__)
@@ -94,12 +94,18 @@ def chores(place: Workplace) -> list[Duty]:
             idempotency.sweep(session)
             workers.sweep(session)
 
+    def forget_models() -> None:
+        with transaction(database) as session:
+            garbage.forget_models(session)
+
     return [
         (PURGE_SECONDS, "purge_files", lambda: files.purge(database, store)),
         (PURGE_SECONDS, "purge_drawings", lambda: drawings.purge(database, store)),
+        (PURGE_SECONDS, "forget_models", forget_models),
         (PURGE_SECONDS, "clear_leftovers", lambda: leftovers.clear(database, store)),
         (SWEEP_SECONDS, "sweep", sweep),
         (LOST_SECONDS, "clear_lost_uploads", lambda: files.clear_lost(database, store)),
+        (LOST_SECONDS, "sweep_objects", lambda: garbage.sweep(database, store)),
     ]
 
 

@@ -6,11 +6,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import structlog
+
+from core.errors import StoreUnavailable
 from core.runs import records as rows
 from core.runs.claims import Claim
 from core.tracing import span
 from worker.attempt import Attempt
 from worker.child import Line
+
+log = structlog.get_logger(__name__)
 
 Manifest = list[dict[str, Any]]  # path, key, sha256, size
 EVENTS = frozenset(("progress", "metrics", "evaluation", "message"))
@@ -75,7 +80,17 @@ def _record_checkpoint(attempt: Attempt[Claim], line: Line) -> None:
             files=files,
         )
     )
+    for key in attempt.write(rows.thin_checkpoints):
+        _delete(attempt, key)
     shutil.rmtree(folder)  # the store has it: a long iteration would fill this host's disk with them
+
+
+def _delete(attempt: Attempt[Claim], key: str) -> None:
+    """Delete an object that no row tells of any more; what stays goes with the leftovers of its unit."""
+    try:
+        attempt.place.store.delete(key)
+    except (StoreUnavailable, OSError) as error:
+        log.warning("expendable_object_stays", key=key, error=type(error).__name__)
 
 
 def _record_sample(attempt: Attempt[Claim], line: Line) -> None:

@@ -3,14 +3,18 @@
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 import structlog
 
-from core.sources import Source
+from core.errors import StoreUnavailable
+from core.sources import Source, SourceFile
 from core.storage.store import ObjectStore
 from core.tracing import span
+
+FIRST_WAIT, LONGEST_WAIT = 0.2, 2.0
 
 log = structlog.get_logger(__name__)
 
@@ -45,14 +49,31 @@ def _fetch(source: Source, target: Path, *, store: ObjectStore, go_on: Callable[
     partial = target.with_suffix(".part")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    for file in source.files:
+    try:
+        for file in source.files:
+            path = partial / inside(file.path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _fetch_file(file, path, store=store, go_on=go_on)
+        partial.rename(target)
+    except BaseException:  # a disk that is full needs the room
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def _fetch_file(file: SourceFile, path: Path, *, store: ObjectStore, go_on: Callable[[], bool]) -> None:
+    """Fetch one file; again, while the store cannot be reached and nobody ordered otherwise."""
+    wait = FIRST_WAIT
+    while True:
         if not go_on():
-            shutil.rmtree(partial, ignore_errors=True)
             raise Interrupted
-        path = partial / inside(file.path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        store.get_file(file.key, path, sha256=file.sha256)
-    partial.rename(target)
+        try:
+            store.get_file(file.key, path, sha256=file.sha256)
+        except StoreUnavailable as error:
+            log.warning("staging_waits", key=file.key, error=str(error), seconds=wait)
+            time.sleep(wait)
+            wait = min(2 * wait, LONGEST_WAIT)
+        else:
+            return
 
 
 def inside(path: str) -> PurePosixPath:

@@ -40,6 +40,7 @@ def create(body: JobCreate, session: SessionDep, who: CallerDep, once: OnceDep) 
                 priority=body.priority,
                 queue=body.queue,
                 device=None if body.device == "auto" else Device(body.device),
+                retention=body.retention,
             ),
         ),
     )

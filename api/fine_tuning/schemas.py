@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from api.schemas import Input, Listing, Metadata, Timestamp
 from core.models import DEFAULT_QUEUE, Checkpoint, Event, Job, Metric
+from core.runs.retention import Retention
 from core.runs.views import JobDetails
 from spin_engine.config import METHODS
 
@@ -55,6 +56,9 @@ class JobCreate(Input):
     )
     device: Literal["auto", "cpu", "gpu"] = Field(
         "auto", description="What its workers need; `auto`: a GPU if the base model is large."
+    )
+    retention: Retention | None = Field(
+        None, description="Which checkpoints stay; left out: as the platform is set, by default all."
     )
 
 
@@ -113,6 +117,7 @@ class JobObject(BaseModel):
     priority: int
     queue: str
     device: Literal["cpu", "gpu"]
+    retention: Retention | None
     pause_requested: bool
     cancel_requested: bool
     queue_position: int | None = Field(description="1 for the job that is started next on its queue.")
@@ -157,6 +162,7 @@ class JobObject(BaseModel):
                 "priority": job.priority,
                 "queue": job.queue,
                 "device": job.device,
+                "retention": job.retention,
                 "pause_requested": job.pause_requested,
                 "cancel_requested": job.cancel_requested,
                 "queue_position": details.queue_position,

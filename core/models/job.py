@@ -41,6 +41,7 @@ class Job(Base):
     seed: Mapped[int]
     suffix: Mapped[str | None]
     metadata_: Mapped[Data | None] = mapped_column("metadata", Json)
+    retention: Mapped[Data | None] = mapped_column(Json)
     priority: Mapped[int] = mapped_column(default=0)
     rank: Mapped[int] = mapped_column(default=first_stands_first, server_default=ZERO)
     queue: Mapped[str] = mapped_column(default=DEFAULT_QUEUE, server_default=DEFAULT_QUEUE)

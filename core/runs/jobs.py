@@ -20,6 +20,7 @@ from core.models import DEFAULT_QUEUE, Device, Job, JobState, Model
 from core.paging import Page, page
 from core.runs.accounts import open_account
 from core.runs.lifecycle import lock, start_if_valid
+from core.runs.retention import Retention
 from spin_engine.config import METHODS, with_recommended
 
 SEEDS = 2**31
@@ -40,6 +41,7 @@ def create_job(
     priority: int = 0,
     queue: str = DEFAULT_QUEUE,
     device: Device | None = None,
+    retention: Retention | None = None,
 ) -> Job:
     """Make a job and start it, at once or when its datasets are ready.
 
@@ -56,6 +58,7 @@ def create_job(
         priority: higher goes first.
         queue: whose workers run it.
         device: what it needs; None: a GPU if its base model has ``gpu_from_parameters`` or more.
+        retention: which checkpoints stay; None: as the platform is set.
 
     Raises:
         TooMany: a limit of the project does not allow it.
@@ -82,6 +85,7 @@ def create_job(
         priority=priority,
         queue=queue,
         device=device or _device_for(session, start.base_model_id),
+        retention=None if retention is None else retention.model_dump(mode="json"),
         state=JobState.validating_files,
     )
     return _start(session, job)

@@ -60,14 +60,15 @@ def _ended(session: Session, *, limit: int, now: datetime | None) -> list[_Ended
         .order_by(Unit.finished_at)
         .limit(limit)
     ).all()
-    return [_Ended(unit.id, _prefix(unit), _told_of(session, unit)) for unit in units]
+    return [_Ended(unit.id, _prefix(unit), told_of(session, unit)) for unit in units]
 
 
 def _prefix(unit: Unit) -> str:
     return prefix_of(unit_id=unit.id, job_id=unit.job_id, dataset_id=unit.dataset_id) + "/"
 
 
-def _told_of(session: Session, unit: Unit) -> frozenset[str]:
+def told_of(session: Session, unit: Unit) -> frozenset[str]:
+    """Return the keys below a unit's prefix that rows tell of."""
     if unit.dataset_id is not None:
         dataset = session.get_one(Dataset, unit.dataset_id)
         return _keys(dataset.shards, dataset.pages)

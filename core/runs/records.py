@@ -12,6 +12,7 @@ from core.ids import new_id
 from core.models import Checkpoint, Level, Metric, Sample, Unit
 from core.runs.claims import Claim, hold
 from core.runs.lifecycle import QUIETLY, note_time
+from core.runs.retention import thin
 from core.upsert import insert
 
 Line = dict[str, Any]
@@ -163,6 +164,17 @@ def record_checkpoint(
         [NewEvent("checkpoint", f"Iteration {iteration}, step {step}: checkpoint saved.", told)],
     )
     return checkpoint.id
+
+
+def thin_checkpoints(session: Session, claim: Claim) -> list[str]:
+    """Let a job's expendable checkpoints go; return the keys of their objects, which may be deleted now.
+
+    Raises:
+        StaleFence: the claim is lost; nothing may be committed.
+    """
+    job = hold(session, claim)
+    assert job is not None, "only units of jobs have checkpoints"
+    return thin(session, job)
 
 
 def _last_metrics(session: Session, job_id: str, iteration: int, step: int) -> dict[str, float]:

@@ -15,6 +15,7 @@ from core.runs.accounts import close_attempt
 from core.runs.claims import Claim, hold, unit_event
 from core.runs.lifecycle import settle
 from core.runs.reaping import lose
+from core.runs.retention import thin
 
 
 def succeed_unit(session: Session, claim: Claim, *, output: dict[str, Any]) -> None:
@@ -53,6 +54,7 @@ def succeed_unit(session: Session, claim: Claim, *, output: dict[str, Any]) -> N
     if claim.kind is UnitKind.publish:
         _publish(session, job, claim, output)
     settle(session, job)
+    thin(session, job)  # what an evaluation says may decide which checkpoint is the best
 
 
 def _publish(session: Session, job: Job, claim: Claim, output: dict[str, Any]) -> None:

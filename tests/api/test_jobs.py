@@ -53,6 +53,18 @@ def test_what_is_asked_for_wins_over_the_recommended(platform: Running) -> None:
     assert {name: job[name] for name in more} == more
 
 
+def test_a_job_says_which_checkpoints_it_keeps(platform: Running) -> None:
+    assert platform.job()["retention"] is None
+    job = platform.job(retention={"keep_last": 2, "best_by": "eval/style"})
+    assert job["retention"] == {"keep_last": 2, "best_by": "eval/style", "best": "lowest"}
+    before = platform.counts()
+    body = {"model": "tiny", "training_file": job["training_file"], "method": {"type": "spin"}}
+    answer = platform.client.post(JOBS, json=body | {"retention": {"keep_last": 0}})
+    assert answer.status_code == 422
+    assert "retention.keep_last" in answer.text
+    assert platform.counts() == before
+
+
 def test_a_file_in_place_of_a_dataset_is_validated_first(platform: Running) -> None:
     file_id = platform.upload()
     body = {"model": "tiny", "training_file": file_id, "method": {"type": "sft"}}

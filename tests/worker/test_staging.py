@@ -3,12 +3,15 @@
 import hashlib
 import os
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from core.errors import StoreUnavailable
 from core.settings import Settings
 from core.sources import Source, SourceFile
 from core.storage.store import ObjectStore
+from worker import staging
 from worker.staging import Interrupted, inside, make_room, stage
 from worker.workplace import open_workplace
 
@@ -95,3 +98,41 @@ def test_a_name_is_held_while_its_worker_lives(tmp_path: Path) -> None:
     for place in (first, second, next_one):
         place.lock.close()
         place.database.dispose()
+
+
+class Away:
+    """A store that does not answer a few times."""
+
+    def __init__(self, store: ObjectStore, times: int) -> None:
+        self.store, self.times = store, times
+
+    def get_file(self, key: str, path: Path, *, sha256: str) -> None:
+        """Answer, at last."""
+        self.times -= 1
+        if self.times >= 0:
+            raise StoreUnavailable("not now")
+        self.store.get_file(key, path, sha256=sha256)
+
+
+def test_a_store_that_is_away_is_waited_for(
+    tmp_path: Path, folder_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is no failure of the unit: a short outage must not use up a job's attempts."""
+    monkeypatch.setattr(staging, "FIRST_WAIT", 0.0)
+    cache = tmp_path / "cache"
+    source = source_of(folder_store, {"a.txt": b"a"}, tmp_path)
+    away = cast(ObjectStore, Away(folder_store, 3))
+    found = stage(source, store=away, cache=cache, go_on=lambda: True)
+    assert (found / "a.txt").read_bytes() == b"a"
+
+
+def test_waiting_for_a_store_ends_with_an_order(
+    tmp_path: Path, folder_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(staging, "FIRST_WAIT", 0.0)
+    cache = tmp_path / "cache"
+    source = source_of(folder_store, {"a.txt": b"a"}, tmp_path)
+    away = Away(folder_store, 1000)
+    with pytest.raises(Interrupted):
+        stage(source, store=cast(ObjectStore, away), cache=cache, go_on=lambda: away.times > 990)
+    assert list(cache.iterdir()) == []
