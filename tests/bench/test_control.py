@@ -19,8 +19,8 @@ def test_every_request_is_timed_in_both_and_claimers_never_meet(postgres_url: st
         create_database(postgres_url, name, template="template1")
         settings = Settings(state=tmp_path / name, database_url=postgres_url.format(database=name))
         settings.state.mkdir()
-        filled = fill(settings, jobs=number * 10, events_of_job=50)
-        assert (filled.jobs, filled.units, filled.events) == (number * 10, number * 100, number * 500)
+        filled = fill(settings, jobs=number * 20, events_of_job=50)
+        assert (filled.jobs, filled.units, filled.events) == (number * 20, number * 200, number * 1000)
         made.append(filled)
     rows = {row.what: row for row in measured(*made, repeats=1)}
     assert {what for what, row in rows.items() if row.asked is not None} == {
