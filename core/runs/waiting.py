@@ -1,5 +1,6 @@
 """How long a queued job waits: its place, when it may start, and which worker is missing."""
 
+import heapq
 from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -55,13 +56,15 @@ def in_turn(
         for job in queued:
             if job.priority == priority:
                 lines[job.project_id].append(job)
-        held = {project: running.get(project, 0) for project in lines}
-        while lines:
-            least = min(lines, key=lambda name: (held[name], shares.get(name, NEVER_SERVED), name))
-            order.append(lines[least].popleft())
-            held[least] += 1
-            if not lines[least]:
-                del lines[least]
+        turns = [(running.get(name, 0), shares.get(name, NEVER_SERVED), name) for name in lines]
+        heapq.heapify(turns)
+        while turns:
+            held, share, name = turns[0]
+            order.append(lines[name].popleft())
+            if lines[name]:
+                heapq.heapreplace(turns, (held + 1, share, name))
+            else:
+                heapq.heappop(turns)
     return order
 
 
