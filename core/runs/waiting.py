@@ -103,16 +103,16 @@ def waits(session: Session, *, now: datetime) -> dict[str, Wait]:
 
 def _jobs(session: Session, state: JobState, now: datetime) -> list[Queued]:
     """Return the first jobs in a state by priority and age, with what is left of their estimated time."""
-    columns = (Job.id, Job.project_id, Job.priority, Job.queue, Job.estimate, Job.started_at)
+    seconds = Job.estimate["seconds"].as_float().label("seconds")
+    columns = (Job.id, Job.project_id, Job.priority, Job.queue, Job.started_at, seconds)
     rows = session.execute(select(*columns).where(Job.state == state).order_by(Job.rank, Job.id).limit(MOST))
     return [
-        Queued(row.id, row.project_id, row.priority, row.queue, _left(row.estimate, row.started_at, now))
+        Queued(row.id, row.project_id, row.priority, row.queue, _left(row.seconds, row.started_at, now))
         for row in rows
     ]
 
 
-def _left(estimate: Mapping[str, float] | None, started: datetime | None, now: datetime) -> float | None:
-    seconds = (estimate or {}).get("seconds")
+def _left(seconds: float | None, started: datetime | None, now: datetime) -> float | None:
     if seconds is None or started is None:
         return seconds
     return max(0.0, seconds - (now - started).total_seconds())
