@@ -32,6 +32,7 @@ COMMANDS = [
     "jobs create",
     "jobs follow",
     "generate",
+    "project",
 ]
 
 
@@ -126,6 +127,16 @@ def test_jobs_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
         result = run(app, ["jobs", "list"])
     assert result.exit_code == 0
     assert result.output.splitlines()[1].split()[:4] == ["ftjob-1", "starter", "sft", "failed"]
+
+
+def test_a_project_shows_what_it_uses_of_its_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = {"id": "proj-1", "name": "team", "max_jobs": 9, "open_jobs": 2, "gpu_seconds_used": 61.4}
+    with scripted(Answer(200, mine)) as script:
+        monkeypatch.setenv("SPINDLE_URL", script.url)
+        result = run(app, ["project"])
+    assert result.exit_code == 0
+    assert "2 of 9" in result.output
+    assert "61" in result.output
 
 
 def test_drawing_where_nothing_ever_ran_says_how_to_start(tmp_path: Path) -> None:
