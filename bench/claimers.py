@@ -8,6 +8,7 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import psycopg
+from sqlalchemy.exc import OperationalError
 
 from bench.filled import fill
 from core.db import Database, transaction
@@ -25,12 +26,14 @@ class Claimed:
         claimers: how many there were.
         taken: units that they took, with the first of each, which is not timed.
         twice: units that more than one of them took.
+        gave_up: claims that waited for another's lock until the time-out.
         rate: units in a second, all together.
     """
 
     claimers: int
     taken: int
     twice: int
+    gave_up: int
     rate: float
 
 
@@ -65,11 +68,16 @@ def _claim(urls: list[str], folder: Path, *, each: int) -> Claimed:
 
     def run(number: int, url: str) -> None:
         database = Database(Settings(state=folder, database_url=url))
-        taken = []
+        taken, gave_up = [], 0
 
         def claim() -> None:
-            with transaction(database) as session:
-                found = claims.claim_unit(session, worker=f"bench-{number}", lease_seconds=3600)
+            nonlocal gave_up
+            try:
+                with transaction(database) as session:
+                    found = claims.claim_unit(session, worker=f"bench-{number}", lease_seconds=3600)
+            except OperationalError:  # it waited for a row longer than the platform lets it; it tries again
+                gave_up += 1
+                return
             if found is not None:
                 taken.append(found.unit_id)
 
@@ -77,7 +85,7 @@ def _claim(urls: list[str], folder: Path, *, each: int) -> Claimed:
         barrier.wait(GRACE)
         for _ in range(each):
             claim()
-        results.put((taken, time.monotonic()))
+        results.put((taken, gave_up, time.monotonic()))
         database.dispose()
 
     processes = [fork.Process(target=run, args=(number, url)) for number, url in enumerate(urls)]
@@ -90,11 +98,12 @@ def _claim(urls: list[str], folder: Path, *, each: int) -> Claimed:
         process.join()
     # In one database a unit has one id; in copies the same ids are others' units.
     shared = len(set(urls)) == 1
-    taken = Counter(unit for units, _ in ended for unit in units)
-    seconds = max(at for _, at in ended) - began
+    taken = Counter(unit for units, _, _ in ended for unit in units)
+    seconds = max(at for _, _, at in ended) - began
     return Claimed(
         claimers=len(urls),
         taken=taken.total(),
         twice=sum(number > 1 for number in taken.values()) if shared else 0,
+        gave_up=sum(number for _, number, _ in ended),
         rate=(taken.total() - len(urls)) / seconds,
     )

@@ -194,7 +194,7 @@ def _show(rows: list[Row], apart: Claimed, together: Claimed) -> None:
     print(
         f"{together.claimers} claimers: {apart.rate:.0f} claims/s with a database each, "
         f"{together.rate:.0f}/s in one ({together.rate / apart.rate:.2f}, asked >= {LEAST_THROUGHPUT}); "
-        f"{together.taken} units taken, {together.twice} twice"
+        f"{together.taken} units taken, {together.twice} twice, {together.gave_up} claims timed out"
     )
 
 

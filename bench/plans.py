@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 from sqlalchemy import Engine, event
@@ -19,7 +20,7 @@ def long_reads(request: Callable[[], object]) -> list[str]:
     ) -> None:
         if many or statement.lstrip().split(" ", 1)[0].upper() not in ("SELECT", "UPDATE", "DELETE"):
             return
-        with connection.connection.cursor() as own:
+        with closing(connection.connection.cursor()) as own:
             own.execute(f"EXPLAIN (FORMAT JSON) {statement}", parameters)
             plan = own.fetchone()
         assert plan is not None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -136,8 +136,8 @@ class Settings(BaseSettings):
     max_picture_bytes: int = Field(64 << 20, ge=1, description="One picture's file.")
     max_picture_pixels: int = Field(50_000_000, ge=1, description="Width times height of one picture.")
     max_caption_characters: int = Field(2000, ge=1, description="One caption.")
-    otlp_endpoint: str | None = Field(
-        None, description="http://HOST:4318 of an OpenTelemetry collector; traces are off without one."
+    otlp_endpoint: str = Field(
+        "", description="http://HOST:4318 of an OpenTelemetry collector; traces are off without one."
     )
     log_format: str = Field("json", pattern="^(json|console)$", description="How log lines look.")
 
@@ -206,9 +206,9 @@ class Settings(BaseSettings):
 
     @field_validator("public_url", "otlp_endpoint")
     @classmethod
-    def _web_address(cls, url: str | None) -> str | None:
-        if url is None:
-            return None
+    def _web_address(cls, url: str, info: ValidationInfo) -> str:
+        if info.field_name == "otlp_endpoint" and not url:
+            return url
         if urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname:
             raise ValueError("give http://HOST:PORT or https://HOST")
         return url.rstrip("/")

@@ -23,7 +23,7 @@ REQUEST_ID = "request_id"
 
 def configure_tracing(settings: Settings, *, service: str) -> None:
     """Send this process's spans to the collector of the settings, if they name one."""
-    if settings.otlp_endpoint is not None:
+    if settings.otlp_endpoint:
         # Loaded only now: the SDK and its exporter take half a second, in vain on most platforms.
         importlib.import_module("core.tracing_export").export(settings.otlp_endpoint, service=service)
 

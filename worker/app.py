@@ -6,6 +6,7 @@ from typing import Any
 
 import structlog
 from celery import Celery, signals
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from core import drawings, workers
@@ -94,8 +95,16 @@ def _work(
     try:
         return _celery(app, place, [*queues, own])
     finally:
+        _leave(place)
+
+
+def _leave(place: Workplace) -> None:
+    """Say that nobody need wait for this worker; if the database is away, its silence says so."""
+    try:
         with transaction(place.database) as session:
             workers.leave(session, name=place.name)
+    except SQLAlchemyError as error:
+        log.warning("worker_left_unsaid", error=type(error).__name__)
 
 
 def _celery(app: Celery, place: Workplace, queues: Iterable[str]) -> int:

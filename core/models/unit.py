@@ -27,7 +27,7 @@ class Unit(Base):
 
     __tablename__ = "unit"
     __table_args__ = (
-        Index(None, "state", "project_id", "queue", "rank", "job_id", "position", "id"),
+        Index(None, "state", "project_id", "queue", "kind", "rank", "job_id", "position", "id"),
         Index(None, "state", "not_before"),
         Index(None, "state", "lease_expires_at"),
         Index(None, "content_key", "state"),

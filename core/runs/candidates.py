@@ -1,7 +1,7 @@
 """Which unit a worker claims next: highest priority, least served project, oldest job, earliest in its plan.
 
-Each project's first claimable unit is one look into an index that has the order of claims (state, project,
-queue, rank, job, position); among these few the fairest is taken. So projects cost something, units do not.
+Each project's first claimable unit of a kind is one look into an index that has the order of claims (state,
+project, queue, kind, rank, job, position); of these few the fairest is taken. Projects cost, units do not.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,22 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, func, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Integer,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    func,
+    literal,
+    or_,
+    select,
+    true,
+    union_all,
+    update,
+)
 from sqlalchemy.orm import Session, aliased
 
 from core.clock import UtcDateTime, database_now
@@ -43,78 +58,84 @@ def next_unit(
     Args:
         session: an open transaction.
         who: for whom.
-        skip: how many of a project's first units to leave to others, who are claiming them just now.
+        skip: how many of the first units to leave to others, who are claiming them just now.
         now: what the time is taken to be, in place of the database's clock.
     """
-    found = [
-        row
-        for queue in who.has.queues
-        for row in first_units(session, who, queue=queue, skip=skip, now=now)[:1]
-    ]
-    return min(found, key=lambda row: (row.rank, row.running, row.share, row.id), default=None)
+    return min(first_units(session, who, skip=skip, now=now), key=_turn, default=None)
+
+
+def _turn(unit: Row[Any]) -> tuple[Any, ...]:
+    return (unit.rank, unit.running, unit.share, unit.job_id or "", unit.position, unit.id)
 
 
 def first_units(
-    session: Session, who: Claimer, *, queue: str, skip: int = 0, now: datetime | None = None
+    session: Session, who: Claimer, *, skip: int = 0, now: datetime | None = None
 ) -> Sequence[Row[Any]]:
-    """Return each project's first claimable unit in a queue, the fairest first."""
+    """Return the first claimable unit of each project, queue and kind."""
     has = who.has
     statement = _statement(
-        cpu_only=has.device is Device.cpu, bounded=has.memory_bytes is not None, clocked=now is not None
+        kinds=tuple(who.kinds),
+        queues=has.queues,
+        cpu_only=has.device is Device.cpu,
+        bounded=has.memory_bytes is not None,
+        clocked=now is not None,
     )
-    given = {
-        "queue": queue,
-        "kinds": list(who.kinds),
-        "worker": who.worker,
-        "memory_bytes": has.memory_bytes,
-        "now": now,
-        "skip": skip,
-    }
+    given = {"worker": who.worker, "memory_bytes": has.memory_bytes, "now": now, "skip": skip}
     return session.execute(statement, given).all()
 
 
-@lru_cache(maxsize=8)
-def _statement(*, cpu_only: bool, bounded: bool, clocked: bool) -> Select[Any]:
+@lru_cache(maxsize=32)
+def _statement(
+    *, kinds: tuple[UnitKind, ...], queues: tuple[str, ...], cpu_only: bool, bounded: bool, clocked: bool
+) -> Select[Any]:
     """Return the query for one kind of worker: putting it together takes longer than running it."""
     unit, job, held = aliased(Unit), aliased(Job), aliased(Unit)
+    lane = union_all(
+        *(
+            select(literal(kind.value).label("kind"), literal(queue).label("queue"))
+            for kind in kinds
+            for queue in queues
+        )
+    ).subquery("lane")
     now = bindparam("now", type_=UtcDateTime()) if clocked else database_now()
     terms = _may_run(unit, job, now)
     if cpu_only:
         terms.append(unit.device == Device.cpu)
     if bounded:
-        terms.append(unit.memory_bytes <= bindparam("memory_bytes"))
+        terms.append(unit.memory_bytes <= bindparam("memory_bytes", type_=BigInteger()))
     first = (
         select(unit.id)
         .outerjoin(job, job.id == unit.job_id)
         .where(
             unit.state == UnitState.pending,
             unit.project_id == Project.id,
-            unit.queue == bindparam("queue"),
+            unit.queue == lane.c.queue,
+            unit.kind == lane.c.kind,
             *terms,
         )
         .order_by(unit.rank, unit.job_id, unit.position, unit.id)
         .limit(1)
-        .offset(bindparam("skip"))
-        .correlate(Project)
+        .offset(bindparam("skip", type_=Integer()))
+        .correlate(Project, lane)
         .scalar_subquery()
     )
     running = (
         select(func.count())
-        .select_from(held)
         .where(held.state == UnitState.running, held.project_id == Project.id)
         .correlate(Project)
         .scalar_subquery()
     )
-    share = func.coalesce(Project.share, NEVER_SERVED)
-    columns = (Unit.id, Unit.job_id, Unit.project_id, Unit.rank, Unit.kind, Unit.queue, Unit.device)
+    # Apart, so that PostgreSQL looks these few up by their ids instead of reading all units for a join.
+    heads = select(Project.id, first.label("first")).join(lane, true()).cte("heads")
+    columns = (Unit.id, Unit.job_id, Unit.project_id, Unit.rank, Unit.kind, Unit.queue, Unit.position)
+    needs = (Unit.device, Unit.memory_bytes)
+    share = func.coalesce(Project.share, NEVER_SERVED).label("share")
     return (
-        select(
-            *columns, Unit.memory_bytes, Project.max_running, running.label("running"), share.label("share")
-        )
-        .select_from(Project)
-        .join(Unit, Unit.id == first)
+        select(*columns, *needs, Project.max_running, running.label("running"), share)
+        .select_from(heads)
+        .join(Unit, Unit.id == heads.c.first)
+        .join(Project, Project.id == heads.c.id)
         .where(or_(Project.max_running.is_(None), running < Project.max_running))
-        .order_by(Unit.rank, running, share, Unit.id)
     )
 
 
@@ -131,7 +152,6 @@ def _may_run(unit: Any, job: Any, now: ColumnElement[datetime]) -> list[ColumnEl
         .exists()
     )
     return [
-        unit.kind.in_(bindparam("kinds", expanding=True)),
         or_(unit.not_before.is_(None), unit.not_before <= now),
         or_(unit.avoid.is_(None), unit.avoid != bindparam("worker"), unit.avoid_until <= now),
         or_(unit.job_id.is_(None), wanted(job)),

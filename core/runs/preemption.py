@@ -111,13 +111,13 @@ def _call_off(session: Session) -> None:
 
 
 def _waiting(session: Session, nodes: Sequence[Node]) -> list[Waiting]:
-    """Return each project's first claimable unit of a job, in each queue that a living worker serves."""
+    """Return each project's first claimable unit of a job, of each kind, in queues that somebody serves."""
     queues = sorted({queue for node in nodes for queue in node.has.queues})
     who = Claimer("", OF_JOBS, Capabilities(tuple(queues)))
+    rows = first_units(session, who) if queues else []
     return [
         Waiting(row.job_id, -row.rank, Need(row.kind, row.queue, row.device, row.memory_bytes))
-        for queue in queues
-        for row in first_units(session, who, queue=queue)
+        for row in rows
     ]
 
 

@@ -1,5 +1,6 @@
 """How long a queued job waits: its place, when it may start, and which worker is missing."""
 
+import heapq
 from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -55,13 +56,15 @@ def in_turn(
         for job in queued:
             if job.priority == priority:
                 lines[job.project_id].append(job)
-        held = {project: running.get(project, 0) for project in lines}
-        while lines:
-            least = min(lines, key=lambda name: (held[name], shares.get(name, NEVER_SERVED), name))
-            order.append(lines[least].popleft())
-            held[least] += 1
-            if not lines[least]:
-                del lines[least]
+        turns = [(running.get(name, 0), shares.get(name, NEVER_SERVED), name) for name in lines]
+        heapq.heapify(turns)
+        while turns:
+            held, share, name = turns[0]
+            order.append(lines[name].popleft())
+            if lines[name]:
+                heapq.heapreplace(turns, (held + 1, share, name))
+            else:
+                heapq.heappop(turns)
     return order
 
 
@@ -100,16 +103,16 @@ def waits(session: Session, *, now: datetime) -> dict[str, Wait]:
 
 def _jobs(session: Session, state: JobState, now: datetime) -> list[Queued]:
     """Return the first jobs in a state by priority and age, with what is left of their estimated time."""
-    columns = (Job.id, Job.project_id, Job.priority, Job.queue, Job.estimate, Job.started_at)
+    seconds = Job.estimate["seconds"].as_float().label("seconds")
+    columns = (Job.id, Job.project_id, Job.priority, Job.queue, Job.started_at, seconds)
     rows = session.execute(select(*columns).where(Job.state == state).order_by(Job.rank, Job.id).limit(MOST))
     return [
-        Queued(row.id, row.project_id, row.priority, row.queue, _left(row.estimate, row.started_at, now))
+        Queued(row.id, row.project_id, row.priority, row.queue, _left(row.seconds, row.started_at, now))
         for row in rows
     ]
 
 
-def _left(estimate: Mapping[str, float] | None, started: datetime | None, now: datetime) -> float | None:
-    seconds = (estimate or {}).get("seconds")
+def _left(seconds: float | None, started: datetime | None, now: datetime) -> float | None:
     if seconds is None or started is None:
         return seconds
     return max(0.0, seconds - (now - started).total_seconds())

@@ -62,9 +62,9 @@ def device() -> sa.Column:
 
 
 INDEXES = {
-    "ix_unit_state_project_id_queue_rank_job_id_position_id": (
+    "ix_unit_state_project_id_queue_kind_rank_job_id_position_id": (
         "unit",
-        ["state", "project_id", "queue", "rank", "job_id", "position", "id"],
+        ["state", "project_id", "queue", "kind", "rank", "job_id", "position", "id"],
     ),
     "ix_job_state_rank_id": ("job", ["state", "rank", "id"]),
 }

@@ -4,7 +4,7 @@ import gzip
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -71,6 +71,15 @@ def attributes(found: Span) -> dict[str, Any]:
     return {each.key: each.value.string_value or each.value.int_value for each in found.attributes}
 
 
+def above(found: Span, spans: Iterable[Span]) -> list[bytes]:
+    """Return the ids of the spans around one, the nearest first."""
+    parents = {each.span_id: each.parent_span_id for each in spans}
+    ids = [found.parent_span_id]
+    while ids[-1] in parents:
+        ids.append(parents[ids[-1]])
+    return ids
+
+
 @pytest.mark.timeout(300)
 def test_a_trace_leads_from_the_request_to_the_upload(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -88,10 +97,11 @@ def test_a_trace_leads_from_the_request_to_the_upload(
             made.until(lambda: made.dataset(dataset_id).state is DatasetState.ready)
         made.stop()
     ours = {found.name: found for found in spans if found.trace_id.hex() == CALLER}
-    assert set(ours) == {"POST /v1/datasets", "unit ingest", "claim", "stage", "run", "upload", "finish"}
+    # FastAPI adds spans of its own below the request's.
+    assert {"POST /v1/datasets", "unit ingest", "claim", "stage", "run", "upload", "finish"} <= set(ours)
     request, unit = ours["POST /v1/datasets"], ours["unit ingest"]
     assert request.parent_span_id.hex() == "00f067aa0ba902b7"
-    assert unit.parent_span_id == request.span_id
+    assert request.span_id in above(unit, ours.values())
     for name in ("claim", "stage", "run", "finish"):
         assert ours[name].parent_span_id == unit.span_id, name
     assert ours["upload"].parent_span_id == ours["finish"].span_id
