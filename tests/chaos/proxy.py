@@ -64,12 +64,13 @@ class Proxy:
         self._serve = self._http if http else self._tcp
         self._rules: list[Rule] = []
         self._guard = threading.Lock()
+        self._server: asyncio.Server | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
-        self._wait(asyncio.start_server(self._safely, LOOPBACK, self.port, limit=1 << 20))
+        self._server = self._wait(asyncio.start_server(self._safely, LOOPBACK, self.port, limit=1 << 20))
         return self
 
     def __exit__(
@@ -99,6 +100,8 @@ class Proxy:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
 
     async def _end(self) -> None:
+        assert self._server is not None
+        self._server.close()
         others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         for task in others:
             task.cancel()

@@ -24,7 +24,7 @@ from core.runs import claims, control, garbage, leftovers, records, units
 from core.runs.claims import Claim
 from core.runs.retention import Candidate, Retention, expendable
 from core.settings import Settings
-from core.storage.store import ObjectStore, store_for
+from core.storage.store import store_for
 from tests.chaos.history import read
 from tests.core.runs.making import PROJECT, make_job, ready_dataset
 
@@ -200,7 +200,7 @@ ACTIONS = [work, work, work, work, abandon, late, start_from, delete_model, coll
     )
 )
 @settings(
-    max_examples=10,
+    max_examples=8,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     derandomize=True,
@@ -271,8 +271,7 @@ def test_what_is_resumed_from_and_what_is_yet_to_be_measured_stays() -> None:
     assert expendable(candidates, Retention(keep_last=1), needed=()) == ["c3"]
 
 
-def test_a_checkpoint_that_is_gone_is_no_model(database: Database, store: ObjectStore) -> None:
-    del store
+def test_a_checkpoint_that_is_gone_is_no_model(database: Database) -> None:
     ready_dataset(database)
     with transaction(database) as session, pytest.raises(NotFound):
         registry.resolve_for_use(session, project_id=PROJECT, name="ftckpt-gone")
