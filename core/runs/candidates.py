@@ -128,7 +128,7 @@ def _statement(
     # Apart, so that PostgreSQL looks these few up by their ids instead of reading all units for a join.
     heads = select(Project.id, first.label("first")).join(lane, true()).cte("heads")
     columns = (Unit.id, Unit.job_id, Unit.project_id, Unit.rank, Unit.kind, Unit.queue, Unit.position)
-    needs = (Unit.device, Unit.memory_bytes)
+    needs = (Unit.device, Unit.memory_bytes, Unit.content_key)
     share = func.coalesce(Project.share, NEVER_SERVED).label("share")
     return (
         select(*columns, *needs, Project.max_running, running.label("running"), share)
