@@ -87,7 +87,7 @@ def first_units(
 @lru_cache(maxsize=32)
 def _statement(
     *, kinds: tuple[UnitKind, ...], queues: tuple[str, ...], cpu_only: bool, bounded: bool, clocked: bool
-) -> Select[Any]:
+) -> Select[*tuple[Any, ...]]:
     """Return the query for one kind of worker: putting it together takes longer than running it."""
     unit, job, held = aliased(Unit), aliased(Job), aliased(Unit)
     lane = union_all(
