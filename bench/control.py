@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +120,6 @@ def measured(small: Filled, large: Filled, *, repeats: int) -> Iterator[Row]:
 def _requests(filled: Filled) -> Iterator[dict[str, tuple[Request, float | None]]]:
     """Yield what is timed, and what ratio is asked of it."""
     database = Database(filled.settings)
-    listing = partial(jobs.list_jobs, project_id="proj-0", limit=20)
     held = Claim(filled.open_unit, filled.open_job, None, UnitKind.train, 1, 0, 1, 1, 1, "bench")
     number = iter(range(10**9))
     project = iter(range(10**9))
@@ -146,14 +144,6 @@ def _requests(filled: Filled) -> Iterator[dict[str, tuple[Request, float | None]
         assert claim is not None
         with transaction(database) as session:
             units.release_unit(session, claim)
-
-    def page(after: str | None) -> Callable[[Any], object]:
-        def read(session: Any) -> object:
-            found = listing(session, after=after)
-            assert len(found.items) == 20
-            return views.describe_jobs(session, found.items)
-
-        return read
 
     def append(session: Any) -> None:
         step = next(number)
@@ -180,6 +170,17 @@ def _requests(filled: Filled) -> Iterator[dict[str, tuple[Request, float | None]
         }
     finally:
         database.dispose()
+
+
+def page(after: str | None) -> Callable[[Any], object]:
+    """Return the reading of a page of twenty jobs, as the API shows it."""
+
+    def read(session: Any) -> object:
+        found = jobs.list_jobs(session, project_id="proj-0", limit=20, after=after)
+        assert len(found.items) == 20
+        return views.describe_jobs(session, found.items)
+
+    return read
 
 
 def _show(rows: list[Row], apart: Claimed, together: Claimed) -> None:

@@ -130,7 +130,7 @@ def gpu_seconds(session: Session, job_id: str) -> float:
         .join(Unit, Unit.id == Attempt.unit_id)
         .where(Unit.job_id == job_id, Attempt.gpus > 0, Attempt.ended_at.is_not(None))
     )
-    return float(sum(gpus * _seconds(started, ended) for gpus, started, ended in rows))
+    return sum((gpus * _seconds(began, ended) for gpus, began, ended in rows if ended is not None), 0.0)
 
 
 def close_attempt(

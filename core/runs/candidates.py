@@ -87,7 +87,7 @@ def first_units(
 @lru_cache(maxsize=32)
 def _statement(
     *, kinds: tuple[UnitKind, ...], queues: tuple[str, ...], cpu_only: bool, bounded: bool, clocked: bool
-) -> Select[Any]:
+) -> Select[*tuple[Any, ...]]:
     """Return the query for one kind of worker: putting it together takes longer than running it."""
     unit, job, held = aliased(Unit), aliased(Job), aliased(Unit)
     lane = union_all(
@@ -128,7 +128,7 @@ def _statement(
     # Apart, so that PostgreSQL looks these few up by their ids instead of reading all units for a join.
     heads = select(Project.id, first.label("first")).join(lane, true()).cte("heads")
     columns = (Unit.id, Unit.job_id, Unit.project_id, Unit.rank, Unit.kind, Unit.queue, Unit.position)
-    needs = (Unit.device, Unit.memory_bytes)
+    needs = (Unit.device, Unit.memory_bytes, Unit.content_key)
     share = func.coalesce(Project.share, NEVER_SERVED).label("share")
     return (
         select(*columns, *needs, Project.max_running, running.label("running"), share)

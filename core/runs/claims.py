@@ -23,6 +23,7 @@ from core.runs.capabilities import Capabilities
 from core.runs.lifecycle import QUIETLY, lock, move, settle
 
 TRIES = 16
+OTHER = aliased(Unit)  # made once: it costs as much as a query
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def claim_unit(
             skip = 0
             continue
         point = session.begin_nested()
-        made = found.job_id is not None and _made_already(session, found.id, found.job_id)
+        made = found.content_key is not None and _made_already(session, found.id, found.job_id)
         claim = None if made else _take(session, found, who, lease_seconds=lease_seconds, now=now)
         if claim is not None or made:
             point.commit()
@@ -188,8 +189,7 @@ def _below(session: Session, project_id: str) -> ColumnElement[bool]:
         .returning(Project.max_running)
         .execution_options(**QUIETLY)
     )
-    held = aliased(Unit)
-    running = select(func.count()).where(held.state == UnitState.running, held.project_id == project_id)
+    running = select(func.count()).where(OTHER.state == UnitState.running, OTHER.project_id == project_id)
     return true() if most is None else running.scalar_subquery() < most
 
 
@@ -227,11 +227,10 @@ def unit_event(claim: Claim, state: str, what: str, **data: Any) -> NewEvent:
 
 def _made_already(session: Session, unit_id: str, job_id: str) -> bool:
     """Finish a unit whose content another has made; tell whether that was so."""
-    twin = aliased(Unit)
     output = session.scalar(
-        select(twin.output)
-        .join(Unit, Unit.content_key == twin.content_key)
-        .where(Unit.id == unit_id, twin.state == UnitState.succeeded, twin.id != unit_id)
+        select(OTHER.output)
+        .join(Unit, Unit.content_key == OTHER.content_key)
+        .where(Unit.id == unit_id, OTHER.state == UnitState.succeeded, OTHER.id != unit_id)
         .limit(1)
     )
     if output is None:

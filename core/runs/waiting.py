@@ -83,7 +83,7 @@ def waits(session: Session, *, now: datetime) -> dict[str, Wait]:
     nodes = workers.living(session)
     at_work = _jobs(session, JobState.running, now)
     count = select(Unit.project_id, func.count()).where(Unit.state == UnitState.running)
-    running = {project: number for project, number in session.execute(count.group_by(Unit.project_id))}  # noqa: C416
+    running = {name or "": number for name, number in session.execute(count.group_by(Unit.project_id))}
     shares = {
         project: share
         for project, share in session.execute(select(Project.id, Project.share))

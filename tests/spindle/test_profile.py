@@ -57,7 +57,7 @@ def test_a_cluster_comes_up_from_empty_servers_and_the_doctor_is_content(
     create_database(servers.postgres, EMPTY, template="template1")
     urls = {
         "SPINDLE_DATABASE_URL": servers.postgres.format(database=EMPTY),
-        "SPINDLE_STORE_URL": servers.seaweedfs.replace("/spindle?", "/up?"),
+        "SPINDLE_STORE_URL": servers.seaweedfs.replace("/spindle?", "/brought-up?"),
         "SPINDLE_BROKER_URL": f"{servers.redis.rpartition('/')[0]}/15",
     }
     state = tmp_path / "state"
