@@ -103,3 +103,12 @@ def test_sqlite_is_set_up_for_several_processes(database: Database) -> None:
         assert session.scalar(text("PRAGMA journal_mode")) == "wal"
         assert session.scalar(text("PRAGMA foreign_keys")) == 1
         assert session.scalar(text("PRAGMA busy_timeout")) == 30_000
+
+
+def test_a_client_that_is_frozen_in_a_transaction_holds_its_locks_not_for_long(database: Database) -> None:
+    """A worker on a paused host would keep its job's row, and with it everyone else, from going on."""
+    if database.engine.dialect.name == "sqlite":
+        return  # whose locks end with the process, and whose host is the same
+    with transaction(database) as session:
+        assert session.scalar(text("SHOW idle_in_transaction_session_timeout")) == "10s"
+        assert session.scalar(text("SHOW lock_timeout")) == "10s"
