@@ -71,11 +71,7 @@ def create_job(
     job = Job(
         id=new_id("ftjob-"),
         project_id=project_id,
-        model_id=start.model_id,
-        base_model_id=start.base_model_id,
-        pipeline=start.pipeline,
-        pipeline_digest=start.digest,
-        weights=start.weights,
+        **_origin(start),
         dataset_id=dataset(given=training_file, param="training_file").id,
         validation_dataset_id=validation_file and dataset(given=validation_file, param="validation_file").id,
         method=resolved,
@@ -89,6 +85,17 @@ def create_job(
         state=JobState.validating_files,
     )
     return _start(session, job)
+
+
+def _origin(start: registry.Resolved) -> dict[str, str | None]:
+    """Return the columns that tell what a job starts from."""
+    return {
+        "model_id": start.model_id,
+        "base_model_id": start.base_model_id,
+        "pipeline": start.pipeline,
+        "pipeline_digest": start.digest,
+        "weights": start.weights,
+    }
 
 
 def _start(session: Session, job: Job) -> Job:

@@ -159,8 +159,8 @@ def read(
 
 
 def _reserved(project: Project) -> dict[str, float]:
-    """Return what a project holds back for jobs, and how many it counts as open, where it does so."""
-    return {name: float(getattr(project, name, 0)) for name in ("gpu_seconds_reserved", "open_jobs")}
+    """Return what a project holds back for jobs, and how many it counts as open."""
+    return {"gpu_seconds_reserved": project.gpu_seconds_reserved, "open_jobs": project.open_jobs}
 
 
 def _run(job: Job, events: tuple[Told, ...], models: int) -> Run:
