@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import structlog
 from opentelemetry.trace import SpanKind
@@ -132,7 +133,7 @@ def run_drawings(place: Workplace, easel: Easel) -> int:
 
 def run_drawing(place: Workplace, easel: Easel, claim: DrawingClaim) -> None:
     """Draw one request and write its pictures or its failure; a claim that was lost writes nothing."""
-    told = {"drawing": claim.drawing_id, "fence": claim.fence}
+    told: dict[str, Any] = {"drawing": claim.drawing_id, "fence": claim.fence}
     with structlog.contextvars.bound_contextvars(**told), span("drawing", role=SpanKind.CONSUMER, **told):
         scratch = place.scratch(f"{claim.drawing_id}-{claim.fence}")
         try:

@@ -4,7 +4,7 @@ import shutil
 import signal
 import time
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from opentelemetry.trace import SpanKind
@@ -68,7 +68,12 @@ def run_unit(
         origin: the request that caused it, whose id every log line carries and whose trace goes on here.
         began: when the claim began, in nanoseconds since 1970.
     """
-    told = {"unit": claim.unit_id, "kind": claim.kind.value, "attempt": claim.attempt, "fence": claim.fence}
+    told: dict[str, Any] = {
+        "unit": claim.unit_id,
+        "kind": claim.kind.value,
+        "attempt": claim.attempt,
+        "fence": claim.fence,
+    }
     told |= {"job": claim.job_id} if claim.job_id is not None else {"dataset": claim.dataset_id}
     began = began or time.time_ns()
     with (
