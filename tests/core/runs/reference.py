@@ -5,7 +5,8 @@ It is written from docs/architecture.md and not from core: no SQL, no planner, o
 
 from dataclasses import dataclass, field
 
-MAX_ATTEMPTS = 3
+MAX_ATTEMPTS = 3  # that failed alike
+MOST_FAILURES = 2 * MAX_ATTEMPTS  # of any kind, without progress between them
 RETRY_SECONDS = 2.0
 ENDED = ("succeeded", "failed", "cancelled")
 PLANS: dict[str, list[tuple[str, str, tuple[str, ...]]]] = {
@@ -42,6 +43,8 @@ class RefUnit:
     fence: int = 0
     attempt: int = 0
     failures: int = 0
+    alike: int = 0
+    reason: str = ""
     not_before: float = 0.0
     lease: float = 0.0
     worker: str = ""
@@ -140,8 +143,9 @@ class Reference:
     def lose(self, job_id: str, name: str, reason: str) -> None:
         """End an attempt badly: once more after a while, or no more."""
         job, unit = self.jobs[job_id], self.jobs[job_id].units[name]
-        unit.failures += 1
-        parked = reason == "user_error" or unit.failures >= MAX_ATTEMPTS
+        unit.alike = unit.alike + 1 if unit.failures and unit.reason == reason else 1
+        unit.failures, unit.reason = unit.failures + 1, reason
+        parked = reason == "user_error" or unit.alike >= MAX_ATTEMPTS or unit.failures >= MOST_FAILURES
         unit.state = "cancelled" if job.cancelling else "failed" if parked else "pending"
         unit.not_before = self.now + RETRY_SECONDS * 4 ** (unit.failures - 1)
         self.settle(job_id)
