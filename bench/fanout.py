@@ -26,7 +26,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--rows", type=int, default=64, help="pictures that real workers draw rivals for")
     parser.add_argument("--rival-steps", type=int, default=50, help="sampler steps of a rival")
     parser.add_argument("--claimers", type=int, nargs="*", default=[1, 2, 8, 64], help="of simulated pools")
-    parser.add_argument("--units", type=int, default=512, help="that a pool shares")
+    parser.add_argument("--units", type=int, default=256, help="that a pool shares")
     parser.add_argument("--unit-seconds", type=float, default=20.0, help="a made-up unit's mean duration")
     parser.add_argument("--sqlite", action="store_true", help="simulate on SQLite, not PostgreSQL")
     parser.add_argument("--json", type=Path, help="write the JSON here too")

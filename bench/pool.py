@@ -28,7 +28,7 @@ from core.storage.objects import Stored
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 LEASE = 30.0
-LOOK_AGAIN = 1.0
+LOOK_AGAIN = 5.0  # real workers look each second, and are rung for
 GENERATE = (UnitKind.generate,)
 MADE = {"files": [{"path": "made", "key": "k", "sha256": "a" * 64, "size": 1}]}
 names = count(1)
