@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -84,8 +83,7 @@ def _show(crews: list[Crew], pools: list[Shared], raced: Raced) -> None:
     for crew in crews:
         table.add_row("real workers", *_row(crew.workers, crew.seconds, crews[0].seconds), "", "")
     for pool in pools:
-        ends: dict[str, Any] = dict(sorted(pool.attempts.items()))
-        told = ", ".join(f"{number} {end}" for end, number in ends.items())
+        told = ", ".join(f"{number} {end}" for end, number in sorted(pool.attempts.items()))
         table.add_row(
             "simulated pool",
             *_row(pool.claimers, pool.seconds, pools[0].seconds),

@@ -74,7 +74,7 @@ class Shared:
     claimers: int
     seconds: float = 0.0
     busy: float = 0.0
-    attempts: Counter[str] = field(default_factory=Counter)
+    attempts: dict[str, int] = field(default_factory=dict)
     claim_seconds: float = 0.0
 
     @property
@@ -173,7 +173,7 @@ def share(database: Database, job_id: str, *, claimers: int, fates: Fates) -> Sh
         at += now - began
         if claim is not None:
             fate, seconds = fates.of(claim)
-            found.attempts[fate] += 1
+            found.attempts[fate] = found.attempts.get(fate, 0) + 1
             found.busy += seconds
             if fate != "dies":
                 with transaction(database) as session:  # for all the renewals until it ends
