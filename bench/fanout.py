@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -26,7 +25,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--rows", type=int, default=64, help="pictures that real workers draw rivals for")
     parser.add_argument("--rival-steps", type=int, default=50, help="sampler steps of a rival")
     parser.add_argument("--claimers", type=int, nargs="*", default=[1, 2, 8, 64], help="of simulated pools")
-    parser.add_argument("--units", type=int, default=512, help="that a pool shares")
+    parser.add_argument("--units", type=int, default=256, help="that a pool shares")
     parser.add_argument("--unit-seconds", type=float, default=20.0, help="a made-up unit's mean duration")
     parser.add_argument("--sqlite", action="store_true", help="simulate on SQLite, not PostgreSQL")
     parser.add_argument("--json", type=Path, help="write the JSON here too")
@@ -84,8 +83,7 @@ def _show(crews: list[Crew], pools: list[Shared], raced: Raced) -> None:
     for crew in crews:
         table.add_row("real workers", *_row(crew.workers, crew.seconds, crews[0].seconds), "", "")
     for pool in pools:
-        ends: dict[str, Any] = dict(sorted(pool.attempts.items()))
-        told = ", ".join(f"{number} {end}" for end, number in ends.items())
+        told = ", ".join(f"{number} {end}" for end, number in sorted(pool.attempts.items()))
         table.add_row(
             "simulated pool",
             *_row(pool.claimers, pool.seconds, pools[0].seconds),

@@ -28,7 +28,7 @@ from core.storage.objects import Stored
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 LEASE = 30.0
-LOOK_AGAIN = 1.0
+LOOK_AGAIN = 5.0  # real workers look each second, and are rung for
 GENERATE = (UnitKind.generate,)
 MADE = {"files": [{"path": "made", "key": "k", "sha256": "a" * 64, "size": 1}]}
 names = count(1)
@@ -74,7 +74,7 @@ class Shared:
     claimers: int
     seconds: float = 0.0
     busy: float = 0.0
-    attempts: Counter[str] = field(default_factory=Counter)
+    attempts: dict[str, int] = field(default_factory=dict)
     claim_seconds: float = 0.0
 
     @property
@@ -173,7 +173,7 @@ def share(database: Database, job_id: str, *, claimers: int, fates: Fates) -> Sh
         at += now - began
         if claim is not None:
             fate, seconds = fates.of(claim)
-            found.attempts[fate] += 1
+            found.attempts[fate] = found.attempts.get(fate, 0) + 1
             found.busy += seconds
             if fate != "dies":
                 with transaction(database) as session:  # for all the renewals until it ends
