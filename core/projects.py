@@ -60,9 +60,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     try:
         database = Database(Settings.load())
-        with transaction(database) as session:
-            lines = _do(session, given)
-        database.dispose()
+        try:
+            with transaction(database) as session:
+                lines = _do(session, given)
+        finally:
+            database.dispose()
     except (ValueError, AppError, SQLAlchemyError) as error:
         sys.stderr.write(f"{str(error).splitlines()[0]}\n")
         return 1

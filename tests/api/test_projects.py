@@ -111,7 +111,8 @@ def test_a_job_tells_queue_device_and_the_worker_it_lacks(platform: Running) -> 
 def test_the_operators_command(
     platform: Running, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("SPINDLE_STATE", str(platform.settings.state))
+    for name in ("state", "database_url", "store_url", "broker_url"):
+        monkeypatch.setenv(f"SPINDLE_{name.upper()}", str(getattr(platform.settings, name)))
     assert projects.main(["create", "team a"]) == 0
     project_id, secret = capsys.readouterr().out.split()
     mine = {"Authorization": f"Bearer {secret}"}

@@ -1,5 +1,6 @@
 """A tiny pipeline and data set for the whole session, and units run in this process."""
 
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from spin_engine.unit import run_unit
 from spin_engine.unit_spec import UnitSpec
 from tests.tiny import build_dataset, build_pipeline
 
+# The engine collects garbage when it lets a model go: what the imports left need not be walked each time.
+gc.collect()
+gc.freeze()
 # Bits depend on the number of threads, and two that wait for each other on a busy core take minutes.
 torch.set_num_threads(1)
 

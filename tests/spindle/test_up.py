@@ -23,7 +23,7 @@ from spindle.location import importable
 from spindle.port import check_port, free_port
 
 SECONDS = 90.0
-UNITS, INGEST = "worker units --except ingest", "worker units --kinds ingest"
+UNITS, INGEST = "units --except ingest", "units --kinds ingest"  # of the command line, or of Celery's title
 
 
 def until(condition: Callable[[], bool], what: str, seconds: float = SECONDS) -> None:

@@ -19,7 +19,7 @@ SFT: dict[str, Any] = {
     "type": "sft",
     "sft": {
         "hyperparameters": {
-            "steps": 500,
+            "steps": 300,
             "learning_rate": 1e-3,
             "batch_size": 2,
             "rank": 2,
@@ -68,7 +68,7 @@ def test_a_training_makes_way_and_resumes_exactly(tmp_path: Path) -> None:
         [told] = [event for event in events if event.data and "preempted_by" in event.data]
         assert told.message == f"train 1: stopped, preempted by {urgent}, whose priority is higher."
         steps = [e.data["step"] for e in events if e.type == "metrics" and e.data is not None]
-        assert steps == list(range(1, 501))
+        assert steps == list(range(1, 301))
         alone = tmp_path / "alone" / "work" / "iteration-01" / "trained"
         expected = {
             path.relative_to(alone).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()

@@ -115,24 +115,24 @@ class Away:
 
 
 def test_a_store_that_is_away_is_waited_for(
-    tmp_path: Path, folder_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is no failure of the unit: a short outage must not use up a job's attempts."""
     monkeypatch.setattr(staging, "FIRST_WAIT", 0.0)
     cache = tmp_path / "cache"
-    source = source_of(folder_store, {"a.txt": b"a"}, tmp_path)
-    away = cast(ObjectStore, Away(folder_store, 3))
+    source = source_of(store, {"a.txt": b"a"}, tmp_path)
+    away = cast(ObjectStore, Away(store, 3))
     found = stage(source, store=away, cache=cache, go_on=lambda: True)
     assert (found / "a.txt").read_bytes() == b"a"
 
 
 def test_waiting_for_a_store_ends_with_an_order(
-    tmp_path: Path, folder_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(staging, "FIRST_WAIT", 0.0)
     cache = tmp_path / "cache"
-    source = source_of(folder_store, {"a.txt": b"a"}, tmp_path)
-    away = Away(folder_store, 1000)
+    source = source_of(store, {"a.txt": b"a"}, tmp_path)
+    away = Away(store, 1000)
     with pytest.raises(Interrupted):
         stage(source, store=cast(ObjectStore, away), cache=cache, go_on=lambda: away.times > 990)
     assert list(cache.iterdir()) == []
