@@ -31,6 +31,13 @@ def newest() -> str:
     return head
 
 
+def knows(revision: str) -> bool:
+    """Tell whether this version of Spindle knows a revision."""
+    return revision in {
+        each.revision for each in ScriptDirectory.from_config(configuration()).walk_revisions()
+    }
+
+
 def current(connection: Connection) -> str | None:
     """Return the revision that the database has."""
     return MigrationContext.configure(connection).get_current_revision()

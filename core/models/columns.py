@@ -23,6 +23,7 @@ class Base(DeclarativeBase):
 
 
 ZERO = text("0")  # where older code writes a row without the column
+ONE = text("1")  # likewise
 Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 
 

@@ -15,8 +15,12 @@ class Dataset(Base):
     """An immutable, numbered version of pictures with captions.
 
     ``shards`` and ``pages`` are manifests, ``[{path, key, sha256, size}]``: the tars that the engine reads,
-    and the rows with thumbnails that people read, 100 a file. ``origin`` is the request that made it
-    (core.tracing).
+    and the rows with thumbnails that people read, 100 a file. ``fingerprints`` likewise: what tells which
+    pictures look alike (core.ingest.likeness). ``rejected`` are rows that were left out, the first thousand;
+    ``rejections`` files with all of them, if there are more. ``options`` are core.ingest.options.Options.
+    ``part`` is "training" or "validation" where one file was split into two datasets, each the other's
+    ``sibling_id``; the unit that makes them is the training part's. ``comparison_id`` is there where votes
+    chose the pictures: then the file never had bytes. ``origin`` is the request that made it (core.tracing).
     """
 
     __tablename__ = "dataset"
@@ -35,5 +39,11 @@ class Dataset(Base):
     shards: Mapped[list[Data] | None] = mapped_column(Json)
     pages: Mapped[list[Data] | None] = mapped_column(Json)
     failure: Mapped[Data | None] = mapped_column(Json)
+    options: Mapped[Data | None] = mapped_column(Json)
+    part: Mapped[str | None]
+    sibling_id: Mapped[str | None]
+    comparison_id: Mapped[str | None] = mapped_column(index=True)
+    rejections: Mapped[list[Data] | None] = mapped_column(Json)
+    fingerprints: Mapped[list[Data] | None] = mapped_column(Json)
     origin: Mapped[Data | None] = mapped_column(Json, default=current_origin)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)

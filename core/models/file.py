@@ -10,7 +10,7 @@ from core.models.columns import Base
 
 
 class File(Base):
-    """Bytes in the store."""
+    """Bytes in the store, those of a Blob; the key is empty once the file has let go of them."""
 
     __tablename__ = "file"
 
@@ -22,4 +22,5 @@ class File(Base):
     sha256: Mapped[str]
     key: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
+    expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)
     deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

@@ -11,11 +11,11 @@ from core.models.states import ModelKind
 
 
 class Model(Base):
-    """A complete pipeline under a name.
+    """A complete pipeline under a name; or with ``weights``, what is to be loaded into the one of its base.
 
-    ``source`` says where it lies: ``folder:/abs/path`` on this host, or ``unit:ID/model`` in the output of
-    a unit. ``digest`` changes when its content does. ``size`` is a base model's PipelineSize
-    (spin_engine.sizes).
+    ``source`` says where the pipeline lies: ``folder:/abs/path`` on this host, or ``unit:ID/model`` in the
+    output of a unit; ``weights`` likewise. ``digest`` changes when the content does. ``size`` is a
+    base model's PipelineSize (spin_engine.sizes).
     """
 
     __tablename__ = "model"
@@ -24,6 +24,7 @@ class Model(Base):
     project_id: Mapped[str | None] = mapped_column(ForeignKey("project.id"), index=True)
     kind: Mapped[ModelKind] = mapped_column(checked(ModelKind))
     source: Mapped[str]
+    weights: Mapped[str | None]
     digest: Mapped[str]
     base_model_id: Mapped[str | None]
     job_id: Mapped[str | None] = mapped_column(index=True)

@@ -23,6 +23,8 @@ class Unit(Base):
     order of claims. ``avoid`` is a worker that should leave it to others until ``avoid_until``; ``alike``
     counts the last failures that were the same; ``yield_to`` is the job for which it is to stop;
     ``micro_batch`` is the most captions at once, after memory ran out.
+
+    It belongs to a job, to a dataset, or as ``transfer_id`` says to an export or an import of a model.
     """
 
     __tablename__ = "unit"
@@ -37,6 +39,7 @@ class Unit(Base):
     id: Mapped[str] = mapped_column(primary_key=True)
     job_id: Mapped[str | None] = mapped_column(ForeignKey("job.id"), index=True)
     dataset_id: Mapped[str | None] = mapped_column(ForeignKey("dataset.id"), index=True)
+    transfer_id: Mapped[str | None] = mapped_column(index=True)
     kind: Mapped[UnitKind] = mapped_column(checked(UnitKind))
     iteration: Mapped[int] = mapped_column(default=0)
     shard: Mapped[int] = mapped_column(default=0)
