@@ -13,7 +13,7 @@ from typing import BinaryIO
 from urllib.parse import quote, urlencode
 
 from core.storage.fetch import fetch
-from core.storage.objects import CHUNK, Measured, Span, Stat, Stored, buffered, check_key
+from core.storage.objects import CHUNK, Bound, Link, Measured, Span, Stat, Stored, buffered, check_key
 
 PARTIAL = ".partial"  # no key may begin a part with a dot, so nothing in here can be asked for
 TRIES = 20
@@ -27,20 +27,28 @@ class FolderStore:
         root: the folder.
         public_url: where the API is reached, which serves the signed links.
         secret: what signs them.
+        former: what signed them before; such links stay good to their end.
     """
 
     def __init__(
-        self, root: Path, *, public_url: str, secret: bytes, clock: Callable[[], float] = time.time
+        self,
+        root: Path,
+        *,
+        public_url: str,
+        secret: bytes,
+        former: tuple[bytes, ...] = (),
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._root = root
         self._public_url = public_url
         self._secret = secret
+        self._former = former
         self._clock = clock
 
-    def put(self, key: str, stream: BinaryIO, size: int | None) -> Stored:
-        """Store a stream to its end; with a ``size``, ValueError when it has another."""
+    def put(self, key: str, stream: BinaryIO, size: int | None, *, sha256: str | None = None) -> Stored:
+        """Store a stream to its end; with a ``size`` or a ``sha256``, ValueError when it has another."""
         target = self._path(key)
-        measured = Measured(stream, size)
+        measured = Measured(stream, size, sha256=sha256)
         folder = self._root / PARTIAL
         folder.mkdir(parents=True, exist_ok=True)
         partial = folder / secrets.token_hex(16)
@@ -81,7 +89,8 @@ class FolderStore:
         if not path.is_file():
             return None
         found = path.stat()
-        return Stat(found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
+        tag = f"{found.st_ino:x}-{found.st_mtime_ns:x}-{found.st_size:x}"
+        return Stat(found.st_size, datetime.fromtimestamp(found.st_mtime, UTC), tag)
 
     def exists(self, key: str) -> bool:
         """Tell whether the object is there."""
@@ -114,13 +123,24 @@ class FolderStore:
     def signed_url(self, key: str, seconds: int) -> str:
         """Return an address of the API where anyone may read the object for so many seconds."""
         expires = int(self._clock()) + seconds
-        query = urlencode({"expires": expires, "signature": self._sign(key, expires)})
+        query = urlencode({"expires": expires, "signature": self._sign(f"{key}\n{expires}")})
         return f"{self._public_url}/v1/objects/{quote(check_key(key))}?{query}"
 
     def verify(self, key: str, *, expires: int, signature: str) -> bool:
         """Tell whether a link is genuine and still good."""
-        genuine = hmac.compare_digest(self._sign(key, expires).encode(), signature.encode())
-        return genuine and self._clock() < expires
+        return self._genuine(f"{key}\n{expires}", signature) and self._clock() < expires
+
+    def signed_put(self, key: str, bound: Bound, seconds: int) -> Link:
+        """Return an address of the API where anyone may PUT what ``bound`` allows, for so many seconds."""
+        expires = int(self._clock()) + seconds
+        told: dict[str, str | int] = {"expires": expires, "length": bound.size}
+        told |= {"sha256": bound.sha256} if bound.sha256 is not None else {}
+        query = urlencode(told | {"signature": self._sign(_to_write(key, bound, expires))})
+        return Link(f"{self._public_url}/v1/objects/{quote(check_key(key))}?{query}", {})
+
+    def verify_put(self, key: str, bound: Bound, *, expires: int, signature: str) -> bool:
+        """Tell whether an address to be written at is genuine and still good."""
+        return self._genuine(_to_write(key, bound, expires), signature) and self._clock() < expires
 
     def prepare(self) -> None:
         """Make the folder, and remove what uploads left half-written whose process was killed long ago."""
@@ -144,8 +164,14 @@ class FolderStore:
     def _path(self, key: str) -> Path:
         return self._root / check_key(key)
 
-    def _sign(self, key: str, expires: int) -> str:
-        return hmac.new(self._secret, f"{key}\n{expires}".encode(), hashlib.sha256).hexdigest()
+    def _sign(self, told: str) -> str:
+        return _signature(self._secret, told)
+
+    def _genuine(self, told: str, signature: str) -> bool:
+        return any(
+            hmac.compare_digest(_signature(secret, told).encode(), signature.encode())
+            for secret in (self._secret, *self._former)
+        )
 
     def _move(self, partial: Path, target: Path) -> None:
         """Rename into a folder that a delete may remove in the same moment, and make the rename last."""
@@ -161,6 +187,15 @@ class FolderStore:
             _fsync(folder)
             if folder == self._root:
                 break
+
+
+def _signature(secret: bytes, told: str) -> str:
+    return hmac.new(secret, told.encode(), hashlib.sha256).hexdigest()
+
+
+def _to_write(key: str, bound: Bound, expires: int) -> str:
+    """Return what is signed: with other lines than a link to read, so that neither passes for the other."""
+    return f"PUT\n{key}\n{bound.size}\n{bound.sha256 or ''}\n{expires}"
 
 
 def _fsync(folder: Path) -> None:

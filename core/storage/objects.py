@@ -4,6 +4,7 @@ import hashlib
 import io
 import mimetypes
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, BinaryIO
@@ -27,6 +28,24 @@ class Stat:
 
     size: int
     modified: datetime
+    tag: str
+    """Another one when the bytes are others."""
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What a signed address lets be written: so many bytes, and only those of this sha256 when it is told."""
+
+    size: int
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Link:
+    """A signed address, and the headers that must be sent with it as they are."""
+
+    url: str
+    headers: dict[str, str]
 
 
 def check_key(key: str) -> str:
@@ -42,12 +61,13 @@ def media_type(name: str) -> str:
 
 
 class Measured(io.RawIOBase):
-    """A stream that counts and hashes what is read from it, and refuses to end at another size."""
+    """A stream that counts and hashes what is read from it, and refuses to end at another size or digest."""
 
-    def __init__(self, stream: BinaryIO, expected: int | None) -> None:
+    def __init__(self, stream: BinaryIO, expected: int | None, *, sha256: str | None = None) -> None:
         super().__init__()
         self._stream = stream
         self._expected = expected
+        self._sha256 = sha256
         self._digest = hashlib.sha256()
         self.size = 0
 
@@ -56,7 +76,7 @@ class Measured(io.RawIOBase):
         return True
 
     def read(self, size: int = -1) -> bytes:
-        """Read ``size`` bytes, fewer only at the end; ValueError when it has not the expected size."""
+        """Read ``size`` bytes, fewer only at the end; ValueError when they are not what was announced."""
         pieces = []
         left = size if size >= 0 else None
         ended = False
@@ -76,6 +96,8 @@ class Measured(io.RawIOBase):
         )
         if wrong:
             raise ValueError(f"{self._expected} bytes were announced, but the stream has not that many")
+        if ended and self._sha256 is not None and self._digest.hexdigest() != self._sha256:
+            raise ValueError(f"sha256 {self._sha256} was announced, but the stream's is another")
         return data
 
     @property
@@ -104,6 +126,27 @@ class Span(io.RawIOBase):
             self._left -= len(piece)
         buffer[: len(piece)] = piece
         return len(piece)
+
+
+class Pulled(io.RawIOBase):
+    """A stream of pieces of any size, each pulled when it is needed; the empty one is the end."""
+
+    def __init__(self, pull: Callable[[], bytes]) -> None:
+        super().__init__()
+        self._pull = pull
+        self._rest = memoryview(b"")
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill the buffer from what is left of a piece, or from the next one."""
+        self._rest = self._rest or memoryview(self._pull())
+        taken = self._rest[: len(buffer)]
+        buffer[: len(taken)] = taken
+        self._rest = self._rest[len(taken) :]
+        return len(taken)
 
 
 def buffered(raw: io.RawIOBase) -> BinaryIO:

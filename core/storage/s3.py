@@ -14,7 +14,8 @@ from minio.error import InvalidResponseError, S3Error, ServerError
 
 from core.errors import StoreUnavailable
 from core.storage.fetch import fetch
-from core.storage.objects import Measured, Span, Stat, Stored, buffered, check_key, media_type
+from core.storage.objects import Bound, Link, Measured, Span, Stat, Stored, buffered, check_key, media_type
+from core.storage.signing import Signer
 
 PART_BYTES = 16 << 20
 PASSING = frozenset({"SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "OperationAborted"})
@@ -57,12 +58,14 @@ class S3Store:
         client: for the platform's own requests.
         bucket: its name.
         public: signs links, by the address where users reach the store.
+        signer: signs addresses to be written at.
     """
 
-    def __init__(self, client: Minio, bucket: str, *, public: Minio) -> None:
+    def __init__(self, client: Minio, bucket: str, *, public: Minio, signer: Signer) -> None:
         self._client = client
         self._bucket = bucket
         self._public = public
+        self._signer = signer
 
     @classmethod
     def from_url(cls, url: str) -> Self:
@@ -86,11 +89,12 @@ class S3Store:
             public = _client(
                 seen.netloc, access=access, secret=secret, secure=seen.scheme == "https", region=region
             )
-        return cls(client, parts.path.strip("/"), public=public)
+        signer = Signer(access, secret, region)
+        return cls(client, parts.path.strip("/"), public=public, signer=signer)
 
-    def put(self, key: str, stream: BinaryIO, size: int | None) -> Stored:
-        """Store a stream to its end; with a ``size``, ValueError when it has another."""
-        measured = Measured(stream, size)
+    def put(self, key: str, stream: BinaryIO, size: int | None, *, sha256: str | None = None) -> Stored:
+        """Store a stream to its end; with a ``size`` or a ``sha256``, ValueError when it has another."""
+        measured = Measured(stream, size, sha256=sha256)
         with _told(key):
             # The size is not told to the client, for it would not notice a stream that is too long.
             self._client.put_object(
@@ -133,7 +137,7 @@ class S3Store:
             return None
         assert found.size is not None
         assert found.last_modified is not None
-        return Stat(found.size, found.last_modified)
+        return Stat(found.size, found.last_modified, found.etag or "")
 
     def exists(self, key: str) -> bool:
         """Tell whether the object is there."""
@@ -159,6 +163,15 @@ class S3Store:
 
     def verify(self, key: str, *, expires: int, signature: str) -> bool:  # noqa: ARG002
         """Return False: the store serves its links itself."""
+        return False
+
+    def signed_put(self, key: str, bound: Bound, seconds: int) -> Link:
+        """Return an address of the store where anyone may PUT what ``bound`` allows, for so many seconds."""
+        address = self._public.presigned_put_object(self._bucket, check_key(key)).partition("?")[0]
+        return self._signer.put(address, bound, seconds)
+
+    def verify_put(self, key: str, bound: Bound, *, expires: int, signature: str) -> bool:  # noqa: ARG002
+        """Return False: the store itself is written at."""
         return False
 
     def prepare(self) -> None:

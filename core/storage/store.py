@@ -7,7 +7,7 @@ from typing import BinaryIO, Protocol
 
 from core.settings import Settings
 from core.storage.folder import FolderStore
-from core.storage.objects import Stat, Stored
+from core.storage.objects import Bound, Link, Stat, Stored
 from core.storage.s3 import S3Store
 
 
@@ -17,8 +17,8 @@ class ObjectStore(Protocol):
     An object appears whole or not at all, and ``put`` to a key that is taken replaces it whole.
     """
 
-    def put(self, key: str, stream: BinaryIO, size: int | None) -> Stored:
-        """Store a stream to its end; with a ``size``, ValueError when it has another."""
+    def put(self, key: str, stream: BinaryIO, size: int | None, *, sha256: str | None = None) -> Stored:
+        """Store a stream to its end; with a ``size`` or a ``sha256``, ValueError when it has another."""
 
     def put_file(self, key: str, path: Path) -> Stored:
         """Store a file."""
@@ -49,6 +49,15 @@ class ObjectStore(Protocol):
     def verify(self, key: str, *, expires: int, signature: str) -> bool:
         """Tell whether a link served by our own API is genuine and still good; always False for S3."""
 
+    def signed_put(self, key: str, bound: Bound, seconds: int) -> Link:
+        """Return an address where anyone may PUT what ``bound`` allows, nothing else, for so many seconds.
+
+        What was put there must still be checked: a store may not know every header that binds it.
+        """
+
+    def verify_put(self, key: str, bound: Bound, *, expires: int, signature: str) -> bool:
+        """Tell the same of an address to be written at; always False for S3."""
+
     def prepare(self) -> None:
         """Make the folder or the bucket when it is not there yet."""
 
@@ -63,5 +72,6 @@ def store_for(settings: Settings) -> ObjectStore:
             Path(settings.store_url.removeprefix("file://")),
             public_url=settings.public_url,
             secret=settings.signing_secret(),
+            former=settings.former_secrets(),
         )
     return S3Store.from_url(settings.store_url)
