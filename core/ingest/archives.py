@@ -4,8 +4,9 @@ A name never becomes a path on this host. Every byte that is read counts against
 archive's own headers say.
 """
 
+import errno
 import gzip
-import stat
+import io
 import tarfile
 import unicodedata
 import zipfile
@@ -17,17 +18,18 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, TypeVar
 
 from core.ingest.limits import BadArchive, BadRow, Limits, size_in_words
+from core.ingest.members import BLOCK, Headers, Span, check_tar_member, check_zip_entry
 
 CHUNK = 1 << 20
-BLOCK = 512
 RATIO_MATTERS_FROM = 10 << 20
-PLAIN_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+LONGEST_NAME = 1000
 DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, NotImplementedError)
-WANTED = "upload a zip or tar of pictures with captions"
+MALFORMED = (*DAMAGED, ValueError, RecursionError, OverflowError)
+WANTED = "upload a zip or tar of pictures with captions, or a parquet file"
 ANEW = "pack it anew and upload it again"
 IGNORED_FOLDERS = frozenset({"__MACOSX"})
 
-EntryT = TypeVar("EntryT", zipfile.ZipInfo, tarfile.TarInfo)
+EntryT = TypeVar("EntryT")
 
 
 @dataclass
@@ -59,6 +61,22 @@ class Archive:
             raise BadRow(f"larger than {size_in_words(at_most)}")
         return data
 
+    def save(self, name: str, target: Path, *, at_most: int) -> None:
+        """Write a file's bytes to a path; BadArchive when they are more than ``at_most``, or damaged."""
+        written = 0
+        try:
+            with self.opened(name) as stream, target.open("wb") as sink:
+                while chunk := stream.read(CHUNK):
+                    written += len(chunk)
+                    self._spend(len(chunk))
+                    if written > at_most:
+                        raise BadArchive(f"{name} is larger than {size_in_words(at_most)}")
+                    sink.write(chunk)
+        except DAMAGED as error:
+            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                raise
+            raise BadArchive(f"{name} is damaged: {error}") from error
+
     def lines(self, name: str, *, at_most: int) -> Generator[bytes, None, None]:
         """Yield a file's lines; BadArchive when one is longer than ``at_most`` bytes, or damaged."""
         try:
@@ -86,8 +104,6 @@ def open_archive(path: Path, *, scratch: Path, limits: Limits) -> Iterator[Archi
     """
     with path.open("rb") as stream:
         start = stream.read(4)
-    if not start:
-        raise BadArchive(f"the file is empty: {WANTED}")
     if start[:2] == b"\x1f\x8b":
         with _unzipped(path, scratch / "unpacked.tar", limits) as plain, _open_tar(plain, limits) as archive:
             yield archive
@@ -103,7 +119,7 @@ def open_archive(path: Path, *, scratch: Path, limits: Limits) -> Iterator[Archi
 def _open_zip(path: Path, limits: Limits) -> Iterator[Archive]:
     try:
         opened = zipfile.ZipFile(path)
-    except (*DAMAGED, ValueError) as error:
+    except MALFORMED as error:
         raise BadArchive(f"the zip is damaged or cut off ({error}): {ANEW}") from error
     with opened:
         entries = opened.infolist()
@@ -114,7 +130,9 @@ def _open_zip(path: Path, limits: Limits) -> Iterator[Archive]:
         total = 0
         for entry in entries:
             total += entry.file_size
-            _check_zip_entry(entry, limits)
+            check_zip_entry(entry)
+            if _is_bomb(entry.file_size, entry.compress_size, limits):
+                raise _bomb(entry.orig_filename, limits)
             _check_total(total, limits)
             name = _checked_name(entry.orig_filename)
             if not entry.is_dir() and not _ignored(name):
@@ -127,66 +145,51 @@ def _open_zip(path: Path, limits: Limits) -> Iterator[Archive]:
         yield Archive(limits, {name: entry.file_size for name, entry in names.items()}, open_entry)
 
 
-def _check_zip_entry(entry: zipfile.ZipInfo, limits: Limits) -> None:
-    name = entry.orig_filename
-    if entry.flag_bits & 0x1:
-        raise BadArchive(f"{name} is encrypted: make the zip without a password")
-    if entry.compress_type not in PLAIN_METHODS:
-        raise BadArchive(f"{name} is packed by a method other than store and deflate: make the zip anew")
-    kind = stat.S_IFMT(entry.external_attr >> 16)
-    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise BadArchive(f"{name} is a {_kind_of_mode(kind)}: only plain files are taken")
-    if _is_bomb(entry.file_size, entry.compress_size, limits):
-        raise _bomb(name, limits)
-
-
 @contextmanager
 def _open_tar(path: Path, limits: Limits) -> Iterator[Archive]:
-    try:
-        opened = tarfile.open(path, mode="r:")  # noqa: SIM115  closed by the with below
-    except (*DAMAGED, ValueError) as error:
-        raise BadArchive(f"the file is neither a zip nor a tar: {WANTED}") from error
-    with opened:
-        names: dict[str, tarfile.TarInfo] = {}
-        count = total = end = 0
-        try:
-            for member in opened:
-                count += 1
-                _check_count(count, limits)
-                total += member.size
-                _check_total(total, limits)
-                _check_tar_member(member)
-                end = member.offset_data + -(-member.size // BLOCK) * BLOCK
-                name = _checked_name(member.name)
-                if member.isfile() and not _ignored(name):
-                    _add(names, name, member)
-        except BadArchive:
-            raise
-        except (*DAMAGED, ValueError, RecursionError) as error:
-            raise BadArchive(f"the tar is damaged or cut off ({error}): {ANEW}") from error
-        with path.open("rb") as stream:
-            stream.seek(end)
-            # tarfile takes a damaged header in the middle for the end; only the end mark tells.
-            if stream.read(BLOCK) != bytes(BLOCK):
-                raise BadArchive(f"the tar is damaged or cut off (it has no end mark): {ANEW}")
-        _check_some(names)
+    with path.open("rb") as stream:
+        places = _places(Headers(stream), limits)
 
         def open_member(name: str) -> BinaryIO:
-            stream = opened.extractfile(names[name])
-            assert stream is not None, "only plain files were kept"
-            return stream  # type: ignore[return-value]  # ExFileObject reads like one
+            start, size = places[name]
+            return io.BufferedReader(Span(stream, start=start, length=size))
 
-        yield Archive(limits, {name: member.size for name, member in names.items()}, open_member)
+        yield Archive(limits, {name: size for name, (_, size) in places.items()}, open_member)
 
 
-def _check_tar_member(member: tarfile.TarInfo) -> None:
-    if member.size < 0:
-        raise BadArchive(f"{member.name} has a negative size")  # old tarfile would turn back for ever
-    if member.issym() or member.islnk():
-        raise BadArchive(f"{member.name} is a link: only plain files are taken")
-    if not (member.isreg() or member.isdir()) or member.issparse():
-        kind = "sparse file" if member.issparse() else "device"
-        raise BadArchive(f"{member.name} is a {kind}: only plain files are taken")
+def _places(headers: Headers, limits: Limits) -> dict[str, tuple[int, int]]:
+    """Return where each file of a tar begins, and how long it is: a hundred bytes of memory for each."""
+    try:
+        # tarfile takes anything with read, seek and tell for a file.
+        opened = tarfile.open(fileobj=headers, mode="r:")  # type: ignore[call-overload]  # noqa: SIM115
+    except MALFORMED as error:
+        if isinstance(error, BadArchive):
+            raise
+        raise BadArchive(f"the file is neither a zip nor a tar: {WANTED}") from error
+    names: dict[str, tuple[int, int]] = {}
+    count = total = end = 0
+    try:
+        while (member := opened.next()) is not None:
+            opened.members.clear()  # or it keeps all of them
+            count += 1
+            _check_count(count, limits)
+            total += member.size
+            _check_total(total, limits)
+            check_tar_member(member)
+            end = member.offset_data + -(-member.size // BLOCK) * BLOCK
+            name = _checked_name(member.name)
+            if member.isfile() and not _ignored(name):
+                _add(names, name, (member.offset_data, member.size))
+    except BadArchive:
+        raise
+    except MALFORMED as error:
+        raise BadArchive(f"the tar is damaged or cut off ({error}): {ANEW}") from error
+    headers.seek(end)
+    # tarfile takes a damaged header in the middle for the end; only the end mark tells.
+    if headers.read(BLOCK) != bytes(BLOCK):
+        raise BadArchive(f"the tar is damaged or cut off (it has no end mark): {ANEW}")
+    _check_some(names)
+    return names
 
 
 @contextmanager
@@ -215,6 +218,8 @@ def _checked_name(name: str) -> str:
     path = PurePosixPath(name)
     if not name or "\\" in name or any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name):
         raise BadArchive(f"{name!r}: this name is not a path with forward slashes")
+    if len(name) > LONGEST_NAME:
+        raise BadArchive(f"{name[:60]}...: this name is longer than {LONGEST_NAME} characters")
     if path.is_absolute() or name[1:2] == ":":
         raise BadArchive(f"{name} is an absolute path: names must stay inside the archive")
     if ".." in path.parts:
@@ -243,7 +248,7 @@ def _check_total(total: int, limits: Limits) -> None:
         raise _too_much(limits)
 
 
-def _check_some(names: dict[str, zipfile.ZipInfo] | dict[str, tarfile.TarInfo]) -> None:
+def _check_some(names: dict[str, EntryT]) -> None:
     if not names:
         raise BadArchive(f"the archive holds no files: {WANTED}")
 
@@ -259,7 +264,3 @@ def _bomb(name: str, limits: Limits) -> BadArchive:
 
 def _too_much(limits: Limits) -> BadArchive:
     return BadArchive(f"the archive unpacks to more than {size_in_words(limits.max_unpacked_bytes)}")
-
-
-def _kind_of_mode(kind: int) -> str:
-    return "link" if kind == stat.S_IFLNK else "device"

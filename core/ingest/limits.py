@@ -1,6 +1,8 @@
-"""What an uploaded archive may cost, and how it is told that one is over."""
+"""What an uploaded file may cost, and how it is told that one is over, damaged or hostile."""
 
 from dataclasses import dataclass
+
+LONGEST_MESSAGE = 1000
 
 
 @dataclass(frozen=True)
@@ -19,11 +21,30 @@ class Limits:
 
 
 class BadArchive(ValueError):  # noqa: N818  says what the file is
-    """The archive as a whole cannot be used. The message is for the person who uploaded it."""
+    """The file as a whole cannot be used. The message is for the person who uploaded it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message, at_most=LONGEST_MESSAGE))
 
 
 class BadRow(ValueError):  # noqa: N818
     """One row cannot be used; the rest can."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message, at_most=LONGEST_MESSAGE))
+
+
+def printable(text: str, *, at_most: int) -> str:
+    """Return a text that any database, log and terminal takes: no control characters, no lone surrogates.
+
+    Names in hostile files are told in messages; PostgreSQL keeps no NUL, and a terminal obeys an escape.
+    """
+    shown = text[:at_most]
+    if not shown.isprintable():
+        shown = "".join(
+            letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in shown
+        )[:at_most]
+    return shown if len(text) <= at_most else f"{shown[: at_most - 3]}..."
 
 
 def size_in_words(size: float) -> str:
