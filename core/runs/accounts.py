@@ -56,9 +56,7 @@ def open_account(session: Session, job: Job) -> None:
     expected = expected_seconds(session, job)
     if expected is not None:
         job.estimate = {"seconds": round(expected, 1)}
-    wanted = 0.0
-    if job.device is Device.gpu:
-        wanted = round(_steps(job) * SECONDS_A_STEP if expected is None else expected, 1)
+    wanted = gpu_seconds_wanted(job, expected)
     job.reserved_gpu_seconds = wanted
     after = Project.gpu_seconds_used + Project.gpu_seconds_reserved + wanted
     reserved = session.scalar(
@@ -74,6 +72,22 @@ def open_account(session: Session, job: Job) -> None:
     )
     if reserved is None:
         raise _refusal(session, job.project_id, wanted)
+
+
+def gpu_seconds_wanted(job: Job, expected: float | None) -> float:
+    """Return the GPU seconds that a new job reserves, given what it is thought to take if that is known."""
+    if job.device is not Device.gpu:
+        return 0.0
+    return round(_steps(job) * SECONDS_A_STEP if expected is None else expected, 1)
+
+
+def refusal_of(session: Session, project_id: str, *, wanted: float) -> str | None:
+    """Say why a project may not have a job of so many GPU seconds now; None: it may. Reserves nothing."""
+    project = session.get_one(Project, project_id, populate_existing=True)
+    full = project.max_jobs is not None and project.open_jobs >= project.max_jobs
+    after = project.gpu_seconds_used + project.gpu_seconds_reserved + wanted
+    spent = project.gpu_seconds_limit is not None and after > project.gpu_seconds_limit
+    return _refusal(session, project_id, wanted).message if full or spent else None
 
 
 def _refusal(session: Session, project_id: str, wanted: float) -> TooMany | NotFound:

@@ -50,10 +50,13 @@ def wanted(job: Any = Job) -> ColumnElement[bool]:
     return and_(job.state.in_(JOB_ACTIVE), ~job.pause_requested, ~job.cancel_requested)
 
 
-def next_unit(
+def next_units(
     session: Session, who: Claimer, *, skip: int = 0, now: datetime | None = None
-) -> Row[Any] | None:
-    """Return id, job_id, project_id and max_running of the unit to claim; None when there is none.
+) -> list[Row[Any]]:
+    """Return id, job_id, project_id and max_running of the unit to claim, and of those to claim instead.
+
+    The others are of the same rank, of the projects whose turn is next: whoever finds the first in another's
+    hands is not to fall back to work of lower priority for that.
 
     Args:
         session: an open transaction.
@@ -61,7 +64,8 @@ def next_unit(
         skip: how many of the first units to leave to others, who are claiming them just now.
         now: what the time is taken to be, in place of the database's clock.
     """
-    return min(first_units(session, who, skip=skip, now=now), key=_turn, default=None)
+    found = sorted(first_units(session, who, skip=skip, now=now), key=_turn)
+    return [unit for unit in found if unit.rank == found[0].rank]
 
 
 def _turn(unit: Row[Any]) -> tuple[Any, ...]:
@@ -98,7 +102,10 @@ def _statement(
         )
     ).subquery("lane")
     now = bindparam("now", type_=UtcDateTime()) if clocked else database_now()
-    terms = _may_run(unit, job, now)
+    terms = [
+        *may_begin(unit, job, now),
+        or_(unit.avoid.is_(None), unit.avoid != bindparam("worker"), unit.avoid_until <= now),
+    ]
     if cpu_only:
         terms.append(unit.device == Device.cpu)
     if bounded:
@@ -139,8 +146,8 @@ def _statement(
     )
 
 
-def _may_run(unit: Any, job: Any, now: ColumnElement[datetime]) -> list[ColumnElement[bool]]:
-    """Return SQL for: a worker may take this unit now, if it is pending and the worker has what it needs."""
+def may_begin(unit: Any, job: Any, now: ColumnElement[datetime]) -> list[ColumnElement[bool]]:
+    """Return SQL for: a pending unit may be taken now, by some worker that has what it needs."""
     twin = aliased(Unit)
     being_made = (
         select(twin.id)
@@ -153,7 +160,6 @@ def _may_run(unit: Any, job: Any, now: ColumnElement[datetime]) -> list[ColumnEl
     )
     return [
         or_(unit.not_before.is_(None), unit.not_before <= now),
-        or_(unit.avoid.is_(None), unit.avoid != bindparam("worker"), unit.avoid_until <= now),
         or_(unit.job_id.is_(None), wanted(job)),
         or_(unit.content_key.is_(None), ~being_made),
     ]

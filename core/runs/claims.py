@@ -10,25 +10,31 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, func, select, true, update
+from sqlalchemy import ColumnElement, Row, case, func, or_, select, true, update
 from sqlalchemy.orm import Session, aliased
 
 from core.clock import database_now, utcnow
 from core.errors import StaleFence
 from core.events import NewEvent, tell
 from core.models import Attempt, Job, JobState, Project, Unit, UnitKind, UnitState
-from core.runs import reaping
-from core.runs.candidates import ANYTHING, Claimer, next_unit, wanted
+from core.runs import reaping, seats
+from core.runs.candidates import ANYTHING, Claimer, first_units, next_units, wanted
 from core.runs.capabilities import Capabilities
 from core.runs.lifecycle import QUIETLY, lock, move, settle
+from core.runs.places import prefix_of
 
 TRIES = 16
+ASIDE = 8  # tries that pass over a job whose row another holds; the later ones wait for it
+INSTEAD = 8  # units that may be taken in place of the first
 OTHER = aliased(Unit)  # made once: it costs as much as a query
 
 
 @dataclass(frozen=True)
 class Claim:
-    """Proof that a worker holds a unit. Every write of the worker carries it."""
+    """Proof that a worker holds a unit. Every write of the worker carries it.
+
+    ``nodes`` is how many workers do it together: more than 1, and the worker leads a gang (core.runs.gangs).
+    """
 
     unit_id: str
     job_id: str | None
@@ -40,17 +46,13 @@ class Claim:
     attempt: int
     fence: int
     worker: str
+    transfer_id: str | None = None
+    nodes: int = 1
 
     @property
     def prefix(self) -> str:
         """Where this attempt's objects go; no other attempt writes there."""
-        of_unit = prefix_of(unit_id=self.unit_id, job_id=self.job_id, dataset_id=self.dataset_id)
-        return f"{of_unit}/{self.fence}"
-
-
-def prefix_of(*, unit_id: str, job_id: str | None, dataset_id: str | None) -> str:
-    """Return where the objects of all attempts at a unit go."""
-    return f"datasets/{dataset_id}" if job_id is None else f"jobs/{job_id}/units/{unit_id}"
+        return f"{prefix_of(self, self.unit_id)}/{self.fence}"
 
 
 class Wish(StrEnum):
@@ -87,19 +89,22 @@ def claim_unit(
     who = Claimer(worker, kinds, has)
     skip = 0
     for tries in range(1, TRIES + 1):
-        found = next_unit(session, who, skip=skip, now=now)
-        if found is None:
+        found = next_units(session, who, skip=skip, now=now)
+        if not found:
             if not skip and not reaping.reap(session, now=now):
                 return None
             skip = 0
             continue
+        # The locks go back if it comes to nothing: two who keep a job's and want the other's wait for ever.
         point = session.begin_nested()
-        made = found.content_key is not None and _made_already(session, found.id, found.job_id)
-        claim = None if made else _take(session, found, who, lease_seconds=lease_seconds, now=now)
+        unit = _first_free(session, found[:INSTEAD], wait=tries > ASIDE)
+        made = unit is not None and unit.content_key is not None and _made_already(session, unit)
+        claim = None
+        if unit is not None and not made:
+            claim = _take(session, unit, who, lease_seconds=lease_seconds, now=now)
         if claim is not None or made:
             point.commit()
         else:
-            # Another was first. The locks go back: two who keep a job's and want the other's wait for ever.
             point.rollback()
             skip = random.randrange(4 * tries)
         if claim is not None:
@@ -115,26 +120,42 @@ def anything_pending(
     has: Capabilities = ANYTHING,
     now: datetime | None = None,
 ) -> bool:
-    """Tell whether a worker could claim a unit now."""
-    return next_unit(session, Claimer(worker, kinds, has), now=now) is not None
+    """Tell whether a worker could claim a unit now, or take a seat of a gang."""
+    trains = has.nodes > 1 and UnitKind.train in kinds
+    if trains and seats.first_open(session, worker=worker, has=has, now=now) is not None:
+        return True
+    return bool(first_units(session, Claimer(worker, kinds, has), now=now))
+
+
+def _first_free(session: Session, found: Sequence[Row[Any]], *, wait: bool) -> Row[Any] | None:
+    """Return the first of these units that is still to be had, its job locked.
+
+    One whose job another holds is passed over, unless ``wait`` or there is no other: claimers in line for one
+    job are idle meanwhile, but those who look again and again are in everybody's way. (SQLite's one writer
+    holds every row.)
+    """
+    if found[0].job_id is None:
+        return found[0]
+    asked = [unit.id for unit in found if unit.job_id is not None][: 1 if wait else None]
+    wait = wait or len(asked) == 1
+    free = (
+        select(Unit.id)
+        .join(Job, Job.id == Unit.job_id)
+        .where(Unit.id.in_(asked), Unit.state == UnitState.pending, wanted())
+        .order_by(case({unit_id: place for place, unit_id in enumerate(asked)}, value=Unit.id))
+        .limit(1)
+        .with_for_update(of=Job, skip_locked=not wait)
+    )
+    unit_id = session.scalar(free)
+    return next((unit for unit in found if unit.id == unit_id), None)
 
 
 def _take(
     session: Session, found: Row[Any], who: Claimer, *, lease_seconds: float, now: datetime | None
 ) -> Claim | None:
-    """Take one unit, unless another was first; the locks are job, project (if it has a limit), unit."""
+    """Take one unit, unless another was first; the locks are job (held already), project, unit."""
     unit_id, job_id = found.id, found.job_id
     still = [Unit.id == unit_id, Unit.state == UnitState.pending]
-    if job_id is not None:
-        still_wanted = session.scalar(
-            update(Job)
-            .where(Job.id == job_id, wanted())
-            .values(event_seq=Job.event_seq)
-            .returning(Job.id)
-            .execution_options(**QUIETLY)
-        )
-        if still_wanted is None:
-            return None
     if found.max_running is not None:
         still.append(_below(session, found.project_id))
     row: Any = session.execute(
@@ -151,7 +172,14 @@ def _take(
             yield_to=None,
         )
         .returning(
-            Unit.dataset_id, Unit.kind, Unit.iteration, Unit.shard, Unit.shards, Unit.attempt, Unit.fence
+            Unit.dataset_id,
+            Unit.transfer_id,
+            Unit.kind,
+            Unit.iteration,
+            Unit.shard,
+            Unit.shards,
+            Unit.attempt,
+            Unit.fence,
         )
         .execution_options(**QUIETLY)
     ).first()
@@ -168,13 +196,23 @@ def _take(
         row.attempt,
         row.fence,
         who.worker,
+        row.transfer_id,
+        who.has.nodes if row.kind is UnitKind.train else 1,
     )
-    session.add(
-        Attempt(unit_id=unit_id, fence=claim.fence, worker=who.worker, gpus=who.has.gpus, started_at=utcnow())
-    )
-    if job_id is not None:
-        _tell_start(session, claim, job_id)
+    _note(session, claim, gpus=who.has.gpus, now=now)
     return claim
+
+
+def _note(session: Session, claim: Claim, *, gpus: int, now: datetime | None) -> None:
+    """Write what follows from a claim: an attempt, the seats of a gang, the job's history."""
+    unit_id, fence, worker = claim.unit_id, claim.fence, claim.worker
+    session.add(Attempt(unit_id=unit_id, fence=fence, worker=worker, gpus=gpus, started_at=utcnow()))
+    if claim.nodes > 1:
+        seats.open_seats(
+            session, unit_id=unit_id, fence=fence, nodes=claim.nodes, worker=worker, gpus=gpus, now=now
+        )
+    if claim.job_id is not None:
+        _tell_start(session, claim, claim.job_id)
 
 
 def _below(session: Session, project_id: str) -> ColumnElement[bool]:
@@ -203,9 +241,10 @@ def _tell_start(session: Session, claim: Claim, job_id: str) -> None:
             come_from=(JobState.queued,),
             started_at=job.started_at or utcnow(),
         )
-    tell(
-        session, job_id, [unit_event(claim, "running", f"started by {claim.worker}, attempt {claim.attempt}")]
-    )
+    what = f"started by {claim.worker}, attempt {claim.attempt}"
+    if claim.nodes > 1:
+        what += f"; {claim.nodes - 1} more with --nodes {claim.nodes} are to come"
+    tell(session, job_id, [unit_event(claim, "running", what)])
 
 
 def unit_event(claim: Claim, state: str, what: str, **data: Any) -> NewEvent:
@@ -225,8 +264,9 @@ def unit_event(claim: Claim, state: str, what: str, **data: Any) -> NewEvent:
     return NewEvent("unit", f"{name}: {what}.", told | data)
 
 
-def _made_already(session: Session, unit_id: str, job_id: str) -> bool:
+def _made_already(session: Session, unit: Row[Any]) -> bool:
     """Finish a unit whose content another has made; tell whether that was so."""
+    unit_id, job_id = unit.id, unit.job_id
     output = session.scalar(
         select(OTHER.output)
         .join(Unit, Unit.content_key == OTHER.content_key)
@@ -291,8 +331,8 @@ def wish(session: Session, claim: Claim) -> Wish:
 
 def _waits(session: Session, job_id: str) -> bool:
     """Tell whether a job still has a unit that waits for a worker: it may have found another."""
-    waiting = select(Unit.id).where(Unit.job_id == job_id, Unit.state == UnitState.pending).limit(1)
-    return session.scalar(waiting) is not None
+    waiting = select(Unit.id).where(Unit.job_id == job_id, Unit.state == UnitState.pending).exists()
+    return bool(session.scalar(select(or_(waiting, seats.lacks(job_id)))))
 
 
 def hold(session: Session, claim: Claim, **values: Any) -> Job | None:

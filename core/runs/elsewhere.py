@@ -10,30 +10,38 @@ from core import workers
 from core.clock import database_now
 from core.methods import hyperparameters_of
 from core.models import Job, Reason, Unit, UnitKind, WorkerNode
-from core.runs.capabilities import Need, Node, fits
+from core.runs.capabilities import Need, Node, enough, fits
 from core.runs.retries import RULES, smaller
 
 OTHERS_FIRST_SECONDS = 60.0
 
 
 def another_way(
-    session: Session, unit: Unit, reason: Reason, *, wait: float, now: datetime | None
+    session: Session,
+    unit: Unit,
+    reason: Reason,
+    *,
+    wait: float,
+    now: datetime | None,
+    culprit: str | None = None,
 ) -> dict[str, Any]:
     """Return what changes of a unit that failed on its worker, and may run again in ``wait`` seconds.
 
-    Nothing changes where no other worker lives that could take it: better the same one than none.
+    ``culprit`` is that worker, where several do it together and it is not the one that has the claim.
+
+    Nothing changes where no others live that could take it: better the same one than none.
     """
     rule = RULES[reason]
     if not (rule.elsewhere or rule.roomier):
         return {}
-    need = need_of(unit)
-    others = [node for node in workers.living(session) if node.name != unit.worker and fits(need, node)]
+    need, worker = need_of(unit), culprit or unit.worker
+    others = [node for node in workers.living(session) if node.name != worker and fits(need, node)]
     if rule.roomier:
         return _roomier(session, unit, others)
-    if not others:
+    if not enough(need, others):
         return {}
     until = database_now(plus=wait + OTHERS_FIRST_SECONDS, now=now)
-    return {"avoid": unit.worker, "avoid_until": until}
+    return {"avoid": worker, "avoid_until": until}
 
 
 def need_of(unit: Unit) -> Need:

@@ -2,12 +2,12 @@
 
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from core import datasets, registry
@@ -21,7 +21,7 @@ from core.paging import Page, page
 from core.runs.accounts import open_account
 from core.runs.lifecycle import lock, start_if_valid
 from core.runs.retention import Retention
-from spin_engine.config import METHODS, with_recommended
+from spin_engine.config import HYPERPARAMETERS, METHODS, with_recommended
 
 SEEDS = 2**31
 NAME = re.compile(r"(?!(?:int|float|str|list|tuple)$)[A-Za-z_][A-Za-z0-9_]*")
@@ -48,7 +48,7 @@ def create_job(
     Args:
         session: an open transaction.
         project_id: whose it is.
-        model: a base model, a result, or a checkpoint's id.
+        model: a base model, a result, an import, a checkpoint's id, or a registered name.
         training_file: id of a dataset, or of a file, from which a dataset is then made.
         method: ``{"type": T, T: {"hyperparameters": {...}}}``; what is missing or ``"auto"`` is resolved.
         validation_file: as ``training_file``; measured, never trained on.
@@ -65,8 +65,7 @@ def create_job(
         Invalid: the method is not right; ``param`` is the path of the first wrong field.
         NotFound: there is no such model, dataset or file in this project.
     """
-    start = registry.resolve_for_use(session, project_id=project_id, name=model, param="model")
-    resolved = resolved_method(method, start.defaults)
+    start, resolved = starting_point(session, project_id=project_id, model=model, method=method)
     dataset = partial(datasets.dataset_for_training, session, project_id=project_id)
     job = Job(
         id=new_id("ftjob-"),
@@ -80,11 +79,24 @@ def create_job(
         metadata_=metadata,
         priority=priority,
         queue=queue,
-        device=device or _device_for(session, start.base_model_id),
+        device=device or device_for(session, start.base_model_id),
         retention=None if retention is None else retention.model_dump(mode="json"),
         state=JobState.validating_files,
     )
     return _start(session, job)
+
+
+def starting_point(
+    session: Session, *, project_id: str, model: str, method: Any
+) -> tuple[registry.Resolved, dict[str, Any]]:
+    """Return what a model's name stands for, and the method with every hyperparameter on it.
+
+    Raises:
+        Invalid: the method is not right.
+        NotFound: there is no such model in this project.
+    """
+    start = registry.resolve_for_use(session, project_id=project_id, name=model, settled=True)
+    return start, resolved_method(method, start.defaults)
 
 
 def _origin(start: registry.Resolved) -> dict[str, str | None]:
@@ -113,7 +125,8 @@ def _start(session: Session, job: Job) -> Job:
     return job
 
 
-def _device_for(session: Session, base_model_id: str) -> Device:
+def device_for(session: Session, base_model_id: str) -> Device:
+    """Return what jobs on a base model compute on when nobody says: a GPU if it is large."""
     base = session.get(Model, base_model_id)
     large = settings_of(session).gpu_from_parameters
     if base is None or base.size is None or base.size["parameters"] < large:
@@ -151,7 +164,7 @@ def _wrong_fields(error: ValidationError) -> list[tuple[str, str]]:
     Of a field that may be one value or a list, pydantic tells what is wrong with it as each; the one that it
     is not meant to be is left out.
     """
-    found = [(_path(each["loc"]), each) for each in error.errors(include_url=False, include_context=False)]
+    found = [(_path(each), each) for each in error.errors(include_url=False, include_context=False)]
     meant = [path for path, each in found if not each["type"].endswith("_type")]
     told = [
         (path, each)
@@ -165,10 +178,15 @@ def _wrong_fields(error: ValidationError) -> list[tuple[str, str]]:
     ]
 
 
-def _path(where: tuple[str | int, ...]) -> str:
-    """Return ``method.spin.hyperparameters.steps.1``; pydantic puts its own words among the keys."""
-    written = [part for part in where[1:] if isinstance(part, int) or NAME.fullmatch(part)]
-    return ".".join(["method", *map(str, written)])
+def _path(error: Mapping[str, Any]) -> str:
+    """Return ``method.spin.hyperparameters.steps.1``; pydantic puts its own words among the keys.
+
+    What is wrong with several together is told of the one that its message begins with.
+    """
+    written = [part for part in error["loc"][1:] if isinstance(part, int) or NAME.fullmatch(part)]
+    known = HYPERPARAMETERS[written[0]].model_fields if written[1:] == ["hyperparameters"] else {}
+    subject = str(error["msg"]).removeprefix("Value error, ").split(" ", 1)[0]
+    return ".".join(["method", *map(str, written), *([subject] if subject in known else [])])
 
 
 def _said(path: str, error: Mapping[str, Any]) -> str:
@@ -202,11 +220,20 @@ def list_jobs(
     after: str | None = None,
     limit: int = 20,
     metadata: Mapping[str, str] | None = None,
+    states: Collection[JobState] = (),
 ) -> Page[Job]:
-    """List the project's jobs, newest first; only those that carry all of ``metadata``."""
+    """List the project's jobs, newest first: those in ``states``, if any, that carry all of ``metadata``."""
     statement = select(Job).where(Job.project_id == project_id)
+    if states:
+        statement = statement.where(Job.state.in_(states))
     for key, value in (metadata or {}).items():
         if '"' in key or "\\" in key:
             raise Invalid(f"metadata[{key}]: a quote cannot be searched for", param="metadata")
         statement = statement.where(Job.metadata_[key].as_string() == value)
     return page(session, statement, by=Job.id, after=after, limit=limit)
+
+
+def count_by_state(session: Session, *, project_id: str) -> dict[JobState, int]:
+    """Count the project's jobs in each state; states without a job are left out."""
+    counted = select(Job.state, func.count()).where(Job.project_id == project_id).group_by(Job.state)
+    return {state: number for state, number in session.execute(counted)}  # noqa: C416  dict() of rows does not type

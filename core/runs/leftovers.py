@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 from core.clock import database_now
 from core.db import Database, transaction
 from core.models import Checkpoint, Dataset, Sample, Unit
-from core.runs.claims import prefix_of
 from core.runs.lifecycle import QUIETLY
+from core.runs.places import prefix_of
 from core.storage.store import ObjectStore
 
 QUIET_SECONDS = 3600.0  # a worker that was cut off ends its upload long before
@@ -64,14 +64,18 @@ def _ended(session: Session, *, limit: int, now: datetime | None) -> list[_Ended
 
 
 def _prefix(unit: Unit) -> str:
-    return prefix_of(unit_id=unit.id, job_id=unit.job_id, dataset_id=unit.dataset_id) + "/"
+    return f"{prefix_of(unit, unit.id)}/"
 
 
 def told_of(session: Session, unit: Unit) -> frozenset[str]:
     """Return the keys below a unit's prefix that rows tell of."""
     if unit.dataset_id is not None:
         dataset = session.get_one(Dataset, unit.dataset_id)
-        return _keys(dataset.shards, dataset.pages)
+        parts = [dataset]
+        if dataset.sibling_id is not None:
+            parts.append(session.get_one(Dataset, dataset.sibling_id))
+        manifests = [(one.shards, one.pages, one.fingerprints, one.rejections) for one in parts]
+        return _keys(*(manifest for each in manifests for manifest in each))
     saved = session.scalars(select(Checkpoint.files).where(Checkpoint.unit_id == unit.id)).all()
     shown = session.scalars(
         select(Sample.key).where(

@@ -35,8 +35,10 @@ from core.queue import RUN_UNIT
 from core.runs import estimate
 from core.runs.accounts import close_account, close_attempts, gpu_seconds
 from core.runs.capabilities import device_of, memory_of
+from core.webhooks.events import EventType, emit
 from spin_engine import footprint
 from spin_engine.config import JobConfig
+from spin_engine.hyperparameters import Hyperparameters
 from spin_engine.sizes import PipelineSize
 
 QUIETLY = {"synchronize_session": False}
@@ -48,6 +50,13 @@ SAID = {
     JobState.succeeded: "The job has succeeded.",
     JobState.failed: "The job failed.",
     JobState.cancelled: "The job is cancelled.",
+}
+EVENTS = {
+    JobState.running: EventType.job_running,
+    JobState.paused: EventType.job_paused,
+    JobState.succeeded: EventType.job_succeeded,
+    JobState.failed: EventType.job_failed,
+    JobState.cancelled: EventType.job_cancelled,
 }
 LEVELS = {JobState.failed: Level.error, JobState.cancelled: Level.warn}
 
@@ -79,6 +88,8 @@ def move(session: Session, job: Job, *, to: JobState, come_from: Sequence[JobSta
         data["failure"] = values["failure"]
         message = f"The job failed ({values['failure']['reason']}): {values['failure']['message']}"
     tell(session, job.id, [NewEvent("state", message, data, LEVELS.get(to, Level.info))])
+    if to in EVENTS:
+        emit(session, project_id=job.project_id, event=EVENTS[to], data={"id": job.id, "status": to.value})
     session.refresh(job)
     return True
 
@@ -105,18 +116,14 @@ def end(
 def settle(session: Session, job: Job) -> None:
     """Do what follows from the states of a locked job's units and from what is wished of it."""
     session.flush()
-    units = list(
-        session.scalars(
-            select(Unit)
-            .where(Unit.job_id == job.id)
-            .order_by(Unit.position)
-            .execution_options(populate_existing=True)
-        )
-    )
-    views = [UnitView(unit.id, unit.kind, unit.state, tuple(unit.needs)) for unit in units]
+    # The end of each of many shards looks at all of them: columns, for whole rows take ten times as long.
+    states = select(Unit.id, Unit.kind, Unit.state, Unit.needs).where(Unit.job_id == job.id)
+    rows = session.execute(states.order_by(Unit.position)).all()
+    views = [UnitView(row.id, row.kind, row.state, tuple(row.needs)) for row in rows]
     found = advance(views, cancelling=job.cancel_requested)
     _call_off(session, found.cancel)
     if found.job is not None:
+        units = _units_of(session, job)
         culprit = next((unit for unit in units if unit.id == found.culprit), None)
         actual = _taken(session, job, units)
         failure = None if culprit is None else failure_of(culprit)
@@ -125,7 +132,7 @@ def settle(session: Session, job: Job) -> None:
         )
         return
     _make_ready(session, found)
-    running = any(unit.state is UnitState.running for unit in units)
+    running = any(view.state is UnitState.running for view in views)
     if job.pause_requested and not running:
         move(
             session,
@@ -136,14 +143,17 @@ def settle(session: Session, job: Job) -> None:
         )
 
 
+def _units_of(session: Session, job: Job) -> list[Unit]:
+    found = select(Unit).where(Unit.job_id == job.id).order_by(Unit.position)
+    return list(session.scalars(found.execution_options(populate_existing=True)))
+
+
 def note_time(session: Session, job: Job) -> None:
     """Keep the first estimate of a locked job's whole time, to be compared with what it takes."""
     known = job.estimate or {}
     if "seconds" in known or job.started_at is None:
         return
-    units = session.scalars(
-        select(Unit).where(Unit.job_id == job.id).execution_options(populate_existing=True)
-    ).all()
+    units = _units_of(session, job)
     left = estimate.seconds_left(units, hyperparameters_of(job.method))
     if left is not None:
         spent = (utcnow() - job.started_at).total_seconds()
@@ -206,12 +216,12 @@ def _beforehand(session: Session, job: Job, config: JobConfig, dataset: Dataset)
     )
 
 
-def _memory(session: Session, job: Job, config: JobConfig) -> dict[str, int]:
+def memory_held(session: Session, job: Job, asked: Hyperparameters) -> dict[str, int]:
     """Return the bytes that a job's units hold at least, as far as the base model's size is known."""
     base = session.get(Model, job.base_model_id)
     if base is None or base.size is None:
         return {"weights": 0, "training": 0}
-    held = footprint.held(PipelineSize.of_json(base.size), config.method.hyperparameters)
+    held = footprint.held(PipelineSize.of_json(base.size), asked)
     return {"weights": held.weights, "training": held.between_steps + held.gradients}
 
 
@@ -225,7 +235,7 @@ def plan(session: Session, job: Job, *, dataset: Dataset) -> None:
     )
     asked = config.method.hyperparameters
     job.estimate = (job.estimate or {}) | (_beforehand(session, job, config, dataset) or {}) or None
-    memory = _memory(session, job, config)
+    memory = memory_held(session, job, asked)
     planned = plan_job(
         asked.iterations,
         generates=frozenset(k for k in asked.iterations if asked.for_iteration(k).generates),

@@ -7,17 +7,18 @@ it back, which costs no attempt. Nothing makes way for its own priority, so two 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from core import workers
 from core.db import settings_of
-from core.models import Unit, UnitKind, UnitState
+from core.models import GangSeat, SeatState, Unit, UnitKind, UnitState
+from core.runs import gangs, seats
 from core.runs.candidates import Claimer, first_units
-from core.runs.capabilities import Capabilities, Need, Node, fits
+from core.runs.capabilities import ASIDE, Capabilities, Need, Node, fits
 from core.runs.lifecycle import QUIETLY
 
-OF_JOBS = tuple(kind for kind in UnitKind if kind is not UnitKind.ingest)
+OF_JOBS = tuple(kind for kind in UnitKind if kind not in ASIDE)
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def who_yields(
         below = [
             busy[node.name]
             for node in nodes
-            if node.name in busy and node.name not in taken and fits(unit.need, node)
+            if node.name in busy and busy[node.name].unit_id not in taken and fits(unit.need, node)
         ]
         victims = [
             each
@@ -70,7 +71,7 @@ def who_yields(
         ]
         if victims:
             victim = min(victims, key=lambda each: (each.priority, each.unit_id))
-            taken.add(victim.worker)
+            taken.add(victim.unit_id)
             found.append((victim, unit))
     return found
 
@@ -101,30 +102,55 @@ def make_way(session: Session) -> int:
 def _call_off(session: Session) -> None:
     """Let go on what was to make way for a job that waits no more: it found another worker, or has ended."""
     other = aliased(Unit)
-    waits = select(other.id).where(other.job_id == Unit.yield_to, other.state == UnitState.pending).exists()
+    pending = select(other.id).where(other.job_id == Unit.yield_to, other.state == UnitState.pending).exists()
+    waits = or_(pending, seats.lacks(Unit.yield_to))
     session.execute(
         update(Unit)
-        .where(Unit.state == UnitState.running, Unit.yield_to.is_not(None), ~waits)
+        .where(
+            Unit.state == UnitState.running,
+            Unit.yield_to.is_not(None),
+            ~waits,
+        )
         .values(yield_to=None)
         .execution_options(**QUIETLY)
     )
 
 
 def _waiting(session: Session, nodes: Sequence[Node]) -> list[Waiting]:
-    """Return each project's first claimable unit of a job, of each kind, in queues that somebody serves."""
+    """Return each project's first claimable unit of a job, of each kind, in queues that somebody serves.
+
+    And one open seat of each gang that lacks workers.
+    """
     queues = sorted({queue for node in nodes for queue in node.has.queues})
     who = Claimer("", OF_JOBS, Capabilities(tuple(queues)))
     rows = first_units(session, who) if queues else []
     return [
         Waiting(row.job_id, -row.rank, Need(row.kind, row.queue, row.device, row.memory_bytes))
         for row in rows
+    ] + _lacking(session)
+
+
+def _lacking(session: Session) -> list[Waiting]:
+    columns = (Unit.id, Unit.job_id, Unit.priority, Unit.queue, Unit.device, Unit.memory_bytes)
+    lacking = select(*columns, GangSeat.nodes).join(GangSeat, seats.counts())
+    rows = session.execute(lacking.where(GangSeat.state == SeatState.open).distinct())
+    return [
+        Waiting(
+            row.job_id,
+            row.priority,
+            Need(UnitKind.train, row.queue, row.device, row.memory_bytes, row.nodes),
+        )
+        for row in rows
     ]
 
 
 def _running(session: Session) -> list[Running]:
+    """Return what workers have; a gang's unit once for each of its workers."""
     columns = (Unit.id, Unit.fence, Unit.kind, Unit.priority, Unit.worker, Unit.yield_to)
-    rows = session.execute(select(*columns).where(Unit.state == UnitState.running))
+    rows = session.execute(select(*columns).where(Unit.state == UnitState.running)).all()
+    together = gangs.members(session, [row.id for row in rows if row.kind is UnitKind.train])
     return [
-        Running(row.id, row.fence, row.kind, row.priority, row.worker or "", row.yield_to is not None)
+        Running(row.id, row.fence, row.kind, row.priority, worker, row.yield_to is not None)
         for row in rows
+        for worker in together.get(row.id, [row.worker or ""])
     ]

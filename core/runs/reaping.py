@@ -13,10 +13,12 @@ from core.events import NewEvent, tell
 from core.models import Attempt, Job, Level, Reason, Unit, UnitKind, UnitState
 from core.planner import retry_after
 from core.queue import RUN_UNIT
+from core.runs import seats
 from core.runs.accounts import close_attempt
 from core.runs.elsewhere import another_way
 from core.runs.lifecycle import QUIETLY, lock, settle
 from core.runs.retries import RULES, first_line, judge, log_of
+from core.transfers import ending as transfers
 
 BATCH = 100
 SILENT = "the worker has been silent for longer than its lease"
@@ -35,11 +37,12 @@ def reap(session: Session, *, now: datetime | None = None) -> int:
 
 
 def give_back(session: Session, *, worker: str, now: datetime | None = None) -> int:
-    """Take all units from a worker that is known to be dead, whatever their leases; return how many."""
+    """Take all units and seats from a worker that is known to be dead, whatever their leases; count them."""
     held = session.scalars(
         select(Unit.id).where(Unit.state == UnitState.running, Unit.worker == worker).order_by(Unit.id)
     ).all()
-    return sum(_take_back(session, unit_id, "the worker died", now=now, worker=worker) for unit_id in held)
+    taken = sum(_take_back(session, unit_id, "the worker died", now=now, worker=worker) for unit_id in held)
+    return taken + seats.give_back(session, worker=worker, now=now)
 
 
 def _take_back(
@@ -73,11 +76,18 @@ def _take_back(
 
 
 def lose(
-    session: Session, job: Job | None, unit_id: str, *, reason: Reason, message: str, now: datetime | None
+    session: Session,
+    job: Job | None,
+    unit_id: str,
+    *,
+    reason: Reason,
+    message: str,
+    now: datetime | None,
+    culprit: str | None = None,
 ) -> None:
     """Deal with a failed attempt at a unit that the caller holds, its job locked.
 
-    ``core.runs.retries`` says what follows. An ended unit fails its job, or its dataset; a lost evaluation
+    ``core.runs.retries`` says what follows. An ended unit fails what it is of; a lost evaluation
     does neither.
     """
     settings = settings_of(session)
@@ -85,26 +95,20 @@ def lose(
         select(Unit).where(Unit.id == unit_id).execution_options(populate_existing=True)
     ).one()
     message = message[:4000]
-    failure = {"reason": reason.value, "message": message, "attempt": unit.attempt, "worker": unit.worker}
-    found = judge(
-        reason,
-        message,
-        last=unit.failure,
-        failures=unit.failures,
-        alike=unit.alike,
-        most=settings.max_attempts,
-    )
+    worker = culprit or unit.worker
+    failure = {"reason": reason.value, "message": message, "attempt": unit.attempt, "worker": worker}
+    so_far = {"failures": unit.failures, "alike": unit.alike}
+    found = judge(reason, message, last=unit.failure, **so_far, most=settings.max_attempts)
     cancelled = job is not None and job.cancel_requested
     state = UnitState.cancelled if cancelled else UnitState.failed if found.parked else UnitState.pending
     if job is None and state is UnitState.failed:
-        assert unit.dataset_id is not None
-        datasets.fail_dataset(session, dataset_id=unit.dataset_id, reason=reason.value, message=message)
+        _give_up(session, unit, reason, message)
     close_attempt(session, unit_id, unit.fence, outcome=reason.value, message=message)
     free = RULES[reason].tries == 0
     wait = 0.0 if free else retry_after(found.failures, seconds=settings.retry_seconds)
     values: dict[str, Any] = {"finished_at": database_now()}
     if state is UnitState.pending:
-        again = another_way(session, unit, reason, wait=wait, now=now)
+        again = another_way(session, unit, reason, wait=wait, now=now, culprit=culprit)
         values = {"not_before": database_now(plus=wait, now=now) if wait else None, **again}
         values["pending_at"] = database_now(plus=wait, now=now)
         values |= {"attempt": Unit.attempt - 1} if free else {}
@@ -129,6 +133,16 @@ def lose(
         settle(session, job)
     if state is UnitState.pending and not wait:
         outbox.enqueue(session, task=RUN_UNIT[unit.kind], payload=unit_id)
+
+
+def _give_up(session: Session, unit: Unit, reason: Reason, message: str) -> None:
+    """End what a unit of no job was for."""
+    told = {"reason": reason.value, "message": message}
+    if unit.transfer_id is not None:
+        transfers.fail(session, transfer_id=unit.transfer_id, **told)
+        return
+    assert unit.dataset_id is not None
+    datasets.fail_dataset(session, dataset_id=unit.dataset_id, **told)
 
 
 def diagnostics(session: Session, unit_id: str, reason: Reason, message: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from pydantic import Field
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
+from core.comparisons.use import models_in_use
 from core.db import settings_of
 from core.models import (
     UNIT_ENDED,
@@ -22,9 +23,12 @@ from core.models import (
     DrawingState,
     Job,
     Metric,
+    ModelExport,
+    TransferState,
     Unit,
     UnitKind,
 )
+from core.registered.lookup import registered_checkpoints
 from core.runs.lifecycle import QUIETLY
 from spin_engine.hyperparameters import Config
 
@@ -33,7 +37,7 @@ OPEN = (DrawingState.pending, DrawingState.running)
 
 
 class Retention(Config):
-    """What a job keeps of its checkpoints. What other jobs start from, or pictures are drawn with, stays."""
+    """What a job keeps of its checkpoints; what is registered, started from or drawn with stays anyway."""
 
     keep_last: int | None = Field(
         None, ge=1, le=1_000_000, description="So many of the newest checkpoints; null: all."
@@ -130,11 +134,16 @@ def take_hold(session: Session, checkpoint_id: str) -> bool:
 
 
 def _needed(session: Session, ids: Collection[str]) -> set[str]:
-    """Return those that a job started from, or that somebody waits to have drawn with."""
+    """Return those that a version names, a job started from, or somebody draws with, compares or exports."""
     sources = select(Job.weights).where(Job.weights.startswith("checkpoint:"))
     drawn = select(Drawing.weights).where(Drawing.state.in_(OPEN), Drawing.weights.is_not(None))
-    used = {source for query in (sources, drawn) for source in session.scalars(query)}
-    return {one for one in ids if any(source.startswith(f"checkpoint:{one}/") for source in used if source)}
+    written = select(ModelExport.weights).where(
+        ModelExport.state == TransferState.pending, ModelExport.weights.is_not(None)
+    )
+    used = {source for query in (sources, drawn, written) for source in session.scalars(query)}
+    held = {one for one in ids if any(source.startswith(f"checkpoint:{one}/") for source in used if source)}
+    compared = models_in_use(session).intersection(ids)
+    return held | compared | registered_checkpoints(session, ids)
 
 
 def _candidates(session: Session, job: Job, rows: Sequence[Checkpoint], policy: Retention) -> list[Candidate]:

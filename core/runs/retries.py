@@ -20,6 +20,7 @@ class Rule:
             ``max_attempts``; 0: it costs nothing.
         elsewhere: another worker comes first, if there is one that could.
         roomier: it goes to a worker with more memory, else in smaller batches.
+        patience: times as many failures as of another kind, because it may pass by itself.
         who: what is said of it.
         advice: what a person can do about it.
     """
@@ -29,6 +30,7 @@ class Rule:
     advice: str
     elsewhere: bool = False
     roomier: bool = False
+    patience: int = 1
 
 
 RULES = {
@@ -50,6 +52,15 @@ RULES = {
         who="The accelerator was lost",
         advice="Look at the GPUs of the workers named here (`nvidia-smi`, `dmesg`), then submit the job "
         "again: its model can be a checkpoint's id.",
+    ),
+    Reason.disk_full: Rule(
+        tries=None,
+        elsewhere=True,
+        patience=4,
+        who="A disk is full",
+        advice="Free some room on the workers named here or give them a larger disk (`spindle doctor` tells "
+        "how much is free; SPINDLE_WORKER_CACHE_BYTES limits what they keep), then submit the job again: its "
+        "model can be a checkpoint's id.",
     ),
     Reason.worker_lost: Rule(
         tries=None,
@@ -98,7 +109,7 @@ def judge(
         alike: the last of them, that were the same.
         most: the setting ``max_attempts``.
     """
-    tries = RULES[reason].tries
+    tries, most = RULES[reason].tries, most * RULES[reason].patience
     if tries == 0:
         return Verdict(parked=False, failures=failures, alike=alike)
     same = (

@@ -18,6 +18,7 @@ from core.paging import Page, page
 from core.runs import waiting
 from core.runs.estimate import seconds_left
 from core.runs.jobs import get_job
+from core.runs.progress import share_done
 from core.runs.records import EVALUATION_STEP
 from core.runs.waiting import Wait
 
@@ -30,7 +31,8 @@ class JobDetails:
 
     Attributes:
         iterations: one an iteration, -1 being the base model: state, step, of, objective, evaluation.
-        attempts: one a unit in the order of the plan: what it does, its state, times, progress, failure.
+        attempts: one a unit in the order of the plan: what it does, state, times, progress, worker, failure.
+        progress: how much of the work is done, from 0 to 1.
         queue_position: 1 for the job that is started next on its queue; None unless it is queued.
         starts_at: when a worker may start it, in Unix seconds; None unless it is queued and that can be told.
         waits_for: the worker without which it never ends, in words; None when there is one.
@@ -40,6 +42,7 @@ class JobDetails:
 
     iterations: list[dict[str, Any]]
     attempts: list[dict[str, Any]]
+    progress: float
     queue_position: int | None
     starts_at: int | None
     waits_for: str | None
@@ -73,6 +76,7 @@ def describe_jobs(
                 if unit.kind is UnitKind.evaluate
             ],
             attempts=[_attempt(unit) for unit in units[job.id]],
+            progress=1.0 if job.state is JobState.succeeded else share_done(units[job.id]),
             queue_position=_position(job, place.get(job.id)),
             starts_at=_starts_at(place.get(job.id), now),
             waits_for=waiting.missing(job, units[job.id], nodes),
@@ -115,6 +119,7 @@ def _attempt(unit: Unit) -> dict[str, Any]:
         "shards": unit.shards,
         "attempt": unit.attempt,
         "state": unit.state.value,
+        "worker": unit.worker,
         "started_at": unit.started_at and unit.started_at.timestamp(),
         "finished_at": unit.finished_at and unit.finished_at.timestamp(),
         "progress": unit.progress,
@@ -144,6 +149,12 @@ def list_events(
     get_job(session, project_id=project_id, job_id=job_id)
     seq = None if after is None else event_seq(session, job_id=job_id, event_id=after)
     return page(session, select(Event).where(Event.job_id == job_id), by=Event.seq, after=seq, limit=limit)
+
+
+def newest_events(session: Session, *, job_id: str, limit: int) -> list[Event]:
+    """Return a job's last events, newest first, without those that tell of numbers: curves show them."""
+    told = select(Event).where(Event.job_id == job_id, Event.type != "metrics")
+    return list(session.scalars(told.order_by(Event.seq.desc()).limit(limit)))
 
 
 def event_seq(session: Session, *, job_id: str, event_id: str) -> int:
@@ -187,6 +198,15 @@ def list_samples(
     if iteration is not None:
         statement = statement.where(Sample.iteration == iteration)
     return list(session.scalars(statement))
+
+
+def get_sample(session: Session, *, project_id: str, job_id: str, iteration: int, index: int) -> Sample:
+    """Return one preview of a job; NotFound where there is none."""
+    get_job(session, project_id=project_id, job_id=job_id)
+    sample = session.get(Sample, (job_id, iteration, index))
+    if sample is None:
+        raise NotFound(f"{job_id} has no picture {index} of iteration {iteration}", code="sample_not_found")
+    return sample
 
 
 def list_checkpoints(

@@ -2,7 +2,7 @@
 
 import heapq
 from collections import defaultdict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -75,9 +75,14 @@ def starts_in(ahead: Sequence[float | None], number: int) -> float | None:
     return sum(filter(None, ahead)) / number
 
 
-def waits(session: Session, *, now: datetime) -> dict[str, Wait]:
-    """Return what each of the next queued jobs waits for, by its id."""
+def waits(session: Session, *, now: datetime, one_more: Queued | None = None) -> dict[str, Wait]:
+    """Return what each of the next queued jobs waits for, by its id.
+
+    ``one_more`` is a job that is not there yet, to see how it would wait.
+    """
     queued = _jobs(session, JobState.queued, now)
+    if one_more is not None:
+        queued.append(one_more)
     if not queued:
         return {}
     nodes = workers.living(session)
@@ -125,5 +130,9 @@ def missing(job: Job, units: Sequence[Unit], nodes: Sequence[Node]) -> str | Non
     if job.state not in JOB_ACTIVE or job.pause_requested:
         return None
     done = (*UNIT_ENDED, UnitState.running)
-    needs = dict.fromkeys(need_of(unit) for unit in units if unit.state not in done)
-    return waits_for(needs, nodes)
+    return lacking([need_of(unit) for unit in units if unit.state not in done], nodes)
+
+
+def lacking(needs: Iterable[Need], nodes: Sequence[Node]) -> str | None:
+    """Say which worker is missing for some units; None: none is."""
+    return waits_for(dict.fromkeys(needs), nodes)
