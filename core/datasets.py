@@ -1,6 +1,10 @@
-"""Datasets: immutable, numbered versions of pictures with captions, each made from a file by its own unit."""
+"""Datasets: immutable, numbered versions of pictures with captions, made from a file by a unit.
+
+One file may be split into two datasets, for training and validation. Both come to be at once, by one unit.
+"""
 
 import re
+from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -9,21 +13,26 @@ from sqlalchemy.orm import Session
 
 from core import outbox
 from core.clock import utcnow
-from core.errors import Conflict, Invalid, NotFound
+from core.errors import Invalid, NotFound
 from core.ids import new_id
-from core.ingest.limits import Limits
-from core.ingest.shards import PageRow, page_rows
+from core.ingest.options import Options
+from core.ingest.split import TRAINING, VALIDATION
 from core.models import Dataset, DatasetState, File, Job, JobState, Project, Unit, UnitKind, UnitState
 from core.paging import Page, page
 from core.queue import RUN_UNIT
 from core.runs.lifecycle import QUIETLY, lock, start_if_valid
-from core.storage.store import ObjectStore
+from core.webhooks.events import EventType, emit
 
 BEFORE_ALL_JOBS = 1000
 
 
-def create_dataset(session: Session, *, project_id: str, name: str, file_id: str) -> Dataset:
+def create_dataset(
+    session: Session, *, project_id: str, name: str, file_id: str, options: Options | None = None
+) -> Dataset:
     """Make the next version of a name from a file; a worker validates it.
+
+    With a split the dataset is the training part. The other, its ``sibling_id``, is the next version of
+    NAME.validation.
 
     Raises:
         Invalid: there is no such file.
@@ -31,7 +40,29 @@ def create_dataset(session: Session, *, project_id: str, name: str, file_id: str
     file = _lock_file(session, project_id, file_id)
     if file is None:
         raise Invalid(f"there is no file {file_id}: upload it first", param="file", code="file_not_found")
-    return _create(session, name, file)
+    return _create(session, name, file, options)
+
+
+def create_from_votes(
+    session: Session, *, project_id: str, name: str, comparison_id: str, options: Options | None = None
+) -> Dataset:
+    """Make the next version of a name from the votes of a comparison (core.comparisons.pairs).
+
+    It has a file as others have, because every dataset must; this one never had bytes, and nobody sees it.
+    """
+    file = File(
+        id=new_id("file-"),
+        project_id=project_id,
+        filename=f"{comparison_id}.tar",
+        purpose="fine-tune",
+        bytes=0,
+        sha256="",
+        key="",
+        deleted_at=utcnow(),
+    )
+    session.add(file)
+    session.flush()
+    return _create(session, name, file, options, comparison_id)
 
 
 def get_dataset(session: Session, *, project_id: str, dataset_id: str) -> Dataset:
@@ -42,29 +73,14 @@ def get_dataset(session: Session, *, project_id: str, dataset_id: str) -> Datase
     return dataset
 
 
-def list_datasets(session: Session, *, project_id: str, after: str | None, limit: int) -> Page[Dataset]:
-    """Return the project's datasets, newest first; Invalid when ``after`` is none of them."""
+def list_datasets(
+    session: Session, *, project_id: str, after: str | None, limit: int, name: str | None = None
+) -> Page[Dataset]:
+    """Return the project's datasets, or those of a name, newest first; Invalid when ``after`` is none."""
     statement = select(Dataset).where(Dataset.project_id == project_id)
+    if name is not None:
+        statement = statement.where(Dataset.name == name)
     return page(session, statement, by=Dataset.id, after=after, limit=limit)
-
-
-def rows(store: ObjectStore, dataset: Dataset, *, after: int | None, limit: int) -> Page[PageRow]:
-    """Return rows behind the one with index ``after``, in their order; reads the store and needs no session.
-
-    Raises:
-        Conflict: the dataset is not ready.
-    """
-    if dataset.state is not DatasetState.ready:
-        raise Conflict(f"{dataset.id} is {dataset.state.value}: it has rows when it is ready")
-    assert dataset.pages is not None
-    assert dataset.rows is not None
-    start = 0 if after is None else after + 1
-    end = min(start + limit, dataset.rows)
-    found: list[PageRow] = []
-    for number in range(start // Limits.page_rows, -(-end // Limits.page_rows)):
-        with store.open(dataset.pages[number]["key"]) as stream:
-            found += [row for row in page_rows(stream.read()) if start <= row.index < end]
-    return Page(found, end < dataset.rows)
 
 
 def dataset_for_training(session: Session, *, project_id: str, given: str, param: str) -> Dataset:
@@ -83,54 +99,89 @@ def dataset_for_training(session: Session, *, project_id: str, given: str, param
         message = f"{param}: there is no dataset and no file {given}"
         raise NotFound(message, param=param, code="dataset_not_found")
     newest = session.scalar(
-        select(func.max(Dataset.id)).where(Dataset.file_id == file.id, Dataset.state != DatasetState.failed)
+        select(func.max(Dataset.id)).where(
+            Dataset.file_id == file.id, Dataset.state != DatasetState.failed, Dataset.part.is_(None)
+        )
     )
     known = None if newest is None else _lock(session, project_id, newest)
     return known or _create(session, _name_of(file), file)
 
 
+def progress_of(session: Session, datasets: Iterable[Dataset]) -> dict[str, dict[str, Any]]:
+    """Return how far those are that are being validated, ``{step, of, ...}`` by id, as far as it is told."""
+    makers = {
+        each.id: each.sibling_id if each.part == VALIDATION else each.id
+        for each in datasets
+        if each.state is DatasetState.validating
+    }
+    running = select(Unit.dataset_id, Unit.progress).where(
+        Unit.dataset_id.in_(set(makers.values())), Unit.state == UnitState.running
+    )
+    told = {row.dataset_id: row.progress for row in session.execute(running)} if makers else {}
+    return {each: progress for each, made in makers.items() if (progress := told.get(made)) is not None}
+
+
 def complete_dataset(session: Session, *, dataset_id: str, output: dict[str, Any]) -> None:
-    """Make a dataset ready, and let the jobs that waited for it start.
+    """Make a dataset ready, and its other part if it has one, and let the jobs that waited for them start.
 
     Args:
         session: an open transaction, which has proven the claim of the ingest unit.
         dataset_id: of the dataset that was validated.
-        output: ``core.ingest.dataset.Ingested`` as JSON; ``shards`` and ``pages`` are manifests with keys.
+        output: ``core.ingest.dataset.Ingested`` as JSON; what was names of files are manifests with keys.
     """
-    told = {name: output[name] for name in ("rows", "rejected", "statistics", "sha256", "shards", "pages")}
-    _end(session, dataset_id, DatasetState.ready, told)
+    parts = {dataset_id: _told(output)}
+    if output.get("held_out") is not None:
+        sibling_id = session.scalar(select(Dataset.sibling_id).where(Dataset.id == dataset_id))
+        assert sibling_id is not None, "a split has two parts from the beginning"
+        parts[sibling_id] = _told(output["held_out"])
+    _end(session, DatasetState.ready, parts)
 
 
 def fail_dataset(session: Session, *, dataset_id: str, reason: str, message: str) -> None:
-    """Mark a dataset as unusable, and end the jobs that waited for it."""
-    _end(session, dataset_id, DatasetState.failed, {"failure": {"reason": reason, "message": message}})
+    """Mark a dataset as unusable, and its other part, and end the jobs that waited for them."""
+    told = {"failure": {"reason": reason, "message": message}}
+    sibling_id = session.scalar(select(Dataset.sibling_id).where(Dataset.id == dataset_id))
+    parts = [dataset_id] if sibling_id is None else [dataset_id, sibling_id]
+    _end(session, DatasetState.failed, dict.fromkeys(parts, told))
 
 
-def note_rejected(session: Session, *, dataset_id: str, rejected: list[dict[str, Any]]) -> None:
-    """Keep the rows that were left out of a dataset that is about to fail."""
+def note_rejected(
+    session: Session,
+    *,
+    dataset_id: str,
+    rejected: list[dict[str, Any]],
+    rejections: list[dict[str, Any]],
+) -> None:
+    """Keep the rows that were left out of a dataset that is about to fail, as ``Dataset`` tells of them."""
     session.execute(
         update(Dataset)
         .where(Dataset.id == dataset_id, Dataset.state == DatasetState.validating)
-        .values(rejected=rejected)
+        .values(rejected=rejected, rejections=rejections)
         .execution_options(**QUIETLY)
     )
 
 
-def _end(session: Session, dataset_id: str, state: DatasetState, told: dict[str, Any]) -> None:
-    ended = session.scalar(
-        update(Dataset)
-        .where(Dataset.id == dataset_id, Dataset.state == DatasetState.validating)
-        .values(state=state, **told)
-        .returning(Dataset.id)
-        .execution_options(**QUIETLY)
-    )
-    if ended is None:
-        return
-    session.get(Dataset, dataset_id, populate_existing=True)
+def _end(session: Session, state: DatasetState, parts: Mapping[str, dict[str, Any]]) -> None:
+    """End datasets that are being validated, with what is told of each, and wake the jobs that waited."""
+    event = EventType.dataset_ready if state is DatasetState.ready else EventType.dataset_failed
+    ended: list[str] = []
+    for dataset_id, told in parts.items():
+        updated = session.scalars(
+            update(Dataset)
+            .where(Dataset.id == dataset_id, Dataset.state == DatasetState.validating)
+            .values(state=state, **told)
+            .returning(Dataset.id)
+            .execution_options(**QUIETLY)
+        ).all()
+        ended += updated
+    for dataset_id in ended:
+        dataset = session.get_one(Dataset, dataset_id, populate_existing=True)
+        data = {"id": dataset_id, "status": state.value}
+        emit(session, project_id=dataset.project_id, event=event, data=data)
     waiting = session.scalars(
         select(Job.id)
         .where(
-            or_(Job.dataset_id == dataset_id, Job.validation_dataset_id == dataset_id),
+            or_(Job.dataset_id.in_(ended), Job.validation_dataset_id.in_(ended)),
             Job.state == JobState.validating_files,
         )
         .order_by(Job.id)
@@ -140,7 +191,14 @@ def _end(session: Session, dataset_id: str, state: DatasetState, told: dict[str,
         start_if_valid(session, job)
 
 
-def _create(session: Session, name: str, file: File) -> Dataset:
+def _told(output: dict[str, Any]) -> dict[str, Any]:
+    told = {name: output[name] for name in ("rows", "rejected", "statistics", "sha256", "shards", "pages")}
+    return told | {name: output.get(name, []) for name in ("rejections", "fingerprints")}
+
+
+def _create(
+    session: Session, name: str, file: File, options: Options | None = None, comparison_id: str | None = None
+) -> Dataset:
     # Two versions must not get one number: makers of a project's datasets go one after the other.
     session.execute(
         update(Project)
@@ -148,20 +206,11 @@ def _create(session: Session, name: str, file: File) -> Dataset:
         .values(name=Project.name)
         .execution_options(**QUIETLY)
     )
-    newest = session.scalar(
-        select(func.max(Dataset.version)).where(Dataset.project_id == file.project_id, Dataset.name == name)
-    )
-    dataset = Dataset(
-        id=new_id("ds-"),
-        project_id=file.project_id,
-        name=name,
-        version=(newest or 0) + 1,
-        file_id=file.id,
-        state=DatasetState.validating,
-        created_at=utcnow(),
-    )
-    session.add(dataset)
-    session.flush()
+    dataset = _next_version(session, name, file, options, comparison_id)
+    if options is not None and options.split is not None:
+        held_out = _next_version(session, f"{name}.{VALIDATION}", file, options, comparison_id)
+        dataset.part, held_out.part = TRAINING, VALIDATION
+        dataset.sibling_id, held_out.sibling_id = held_out.id, dataset.id
     unit = Unit(
         id=new_id("unit-"),
         dataset_id=dataset.id,
@@ -174,6 +223,28 @@ def _create(session: Session, name: str, file: File) -> Dataset:
     session.add(unit)
     session.flush()
     outbox.enqueue(session, task=RUN_UNIT[unit.kind], payload=unit.id)
+    return dataset
+
+
+def _next_version(
+    session: Session, name: str, file: File, options: Options | None, comparison_id: str | None
+) -> Dataset:
+    newest = session.scalar(
+        select(func.max(Dataset.version)).where(Dataset.project_id == file.project_id, Dataset.name == name)
+    )
+    dataset = Dataset(
+        id=new_id("ds-"),
+        project_id=file.project_id,
+        name=name,
+        version=(newest or 0) + 1,
+        file_id=file.id,
+        state=DatasetState.validating,
+        options=None if options is None else options.as_json(),
+        comparison_id=comparison_id,
+        created_at=utcnow(),
+    )
+    session.add(dataset)
+    session.flush()
     return dataset
 
 

@@ -2,10 +2,11 @@
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from opentelemetry.trace import SpanKind
 from sqlalchemy import Engine, create_engine, event, update
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -13,8 +14,11 @@ from core.clock import database_now
 from core.models import Outbox
 from core.queue import Bell
 from core.settings import Settings
+from core.tracing import carried, is_traced, mark_failed, span
 
 BUSY_MILLISECONDS = 30_000
+LOOKS = "spindle_looks"
+NOWHERE: Mapping[str, Mapping[str, str]] = {}
 POSTGRES_OPTIONS = "-c lock_timeout=10s -c statement_timeout=60s -c idle_in_transaction_session_timeout=10s"
 
 
@@ -63,7 +67,8 @@ def _turn_on_wal(cursor: Any) -> None:
 
 def _begin_immediate(connection: Any) -> None:
     """Take the write lock at the start: a transaction that reads first could never wait for it later."""
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    looks = connection.get_execution_options().get(LOOKS, False)
+    connection.exec_driver_sql("BEGIN" if looks else "BEGIN IMMEDIATE")
 
 
 class Database:
@@ -73,7 +78,9 @@ class Database:
         if settings.database_url.startswith("sqlite"):
             settings.state.mkdir(parents=True, exist_ok=True)
         self.engine = engine_for(settings.database_url)
-        self.sessions = sessionmaker(self.engine, expire_on_commit=False, info={"settings": settings})
+        told: dict[str, Any] = {"expire_on_commit": False, "info": {"settings": settings}}
+        self.sessions = sessionmaker(self.engine, **told)
+        self.looks = sessionmaker(self.engine.execution_options(**{LOOKS: True}), **told)
         self.bell = Bell(settings)
 
     def dispose(self) -> None:
@@ -107,14 +114,44 @@ def transaction(database: Database) -> Iterator[Session]:
         send(database, doorbells)
 
 
-def send(database: Database, doorbells: list[Outbox]) -> int:
-    """Send messages of committed outbox rows, mark those that went out, and return how many did."""
+@contextmanager
+def look(database: Database) -> Iterator[Session]:
+    """Open a session that only reads: on SQLite it neither waits for who writes nor makes anyone wait.
+
+    For what is asked many times a second.
+    """
+    with database.looks() as session:
+        yield session
+
+
+def send(
+    database: Database, doorbells: list[Outbox], *, origins: Mapping[str, Mapping[str, str]] = NOWHERE
+) -> int:
+    """Send messages of committed outbox rows, mark those that went out, and return how many did.
+
+    Args:
+        database: whose outbox it is.
+        doorbells: the rows.
+        origins: what caused each, by the row's id, where that is not what runs now.
+    """
     sent = []
     for doorbell in doorbells:
-        if not database.bell.ring(doorbell.task, doorbell.payload):
+        if not _ring(database, doorbell, origins.get(doorbell.id)):
             break  # the others would wait for the same timeout; the relay has them
         sent.append(doorbell.id)
     if sent:
         with database.sessions.begin() as session:
             session.execute(update(Outbox).where(Outbox.id.in_(sent)).values(sent_at=database_now()))
     return len(sent)
+
+
+def _ring(database: Database, doorbell: Outbox, origin: Mapping[str, str] | None) -> bool:
+    """Send one message; where something traced caused it, in a span that the message carries on."""
+    if origin is None and not is_traced():
+        return database.bell.ring(doorbell.task, doorbell.payload)
+    told: dict[str, Any] = {"payload": doorbell.payload, "relayed": origin is not None or None}
+    with span(f"send {doorbell.task}", origin=origin, role=SpanKind.PRODUCER, **told):
+        sent = database.bell.ring(doorbell.task, doorbell.payload, headers=carried())
+        if not sent:
+            mark_failed("unavailable", "the queue did not take the message; the relay sends it again")
+    return sent

@@ -1,50 +1,31 @@
-"""Pictures that are asked for: a row that a serving worker claims like a unit, with a lease and a fence."""
+"""Pictures that are asked for: rows that wait, are drawn (core.drawing_claims), and stay for a day."""
 
+import hashlib
+import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, or_, select, update
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
+from sqlalchemy.orm import Session
 
 from core import outbox, registry
 from core.clock import database_now, utcnow
 from core.db import Database, settings_of, transaction
-from core.errors import NotFound, StaleFence
+from core.errors import NotFound, TooMany
 from core.ids import new_id
-from core.models import Drawing, DrawingState, Reason
+from core.models import DRAWING_ENDED, Drawing, DrawingState, Reason
+from core.paging import Page, page
 from core.queue import DRAW
+from core.registry import Resolved
 from core.runs.lifecycle import QUIETLY
-from core.sources import Source, resolve
 from core.storage.store import ObjectStore
 
-TRIES = 16
 KEEP_SECONDS = 24 * 3600.0
-TRIED_AGAIN = frozenset({Reason.worker_lost, Reason.device_lost})
-
-
-@dataclass(frozen=True)
-class DrawingClaim:
-    """Proof that a worker holds a drawing, and what it has to draw with."""
-
-    drawing_id: str
-    fence: int
-    worker: str
-    lease_seconds: float
-    prompt: str
-    negative_prompt: str | None
-    seeds: tuple[int, ...]
-    width: int | None
-    height: int | None
-    steps: int
-    guidance_scale: float
-    base: Source
-    weights: Source | None
-
-    @property
-    def prefix(self) -> str:
-        """Where this attempt's pictures go; no other attempt writes there."""
-        return f"drawings/{self.drawing_id}/{self.fence}"
+OPEN = (DrawingState.pending, DrawingState.running)
+PACE_SECONDS = 60.0  # over which the pace of drawing is measured
+LONGEST_RETRY_SECONDS = 120
 
 
 def request_drawing(
@@ -59,153 +40,156 @@ def request_drawing(
     height: int | None,
     steps: int,
     guidance_scale: float,
+    partial_images: int = 0,
+    timeout_seconds: float | None = None,
+    request_key: str | None = None,
+    kept: bool = False,
+    background: bool = False,
 ) -> Drawing:
-    """Ask for one picture a seed with a base model, a result or a checkpoint.
+    """Ask for one picture a seed with whatever a name stands for.
+
+    Args:
+        session: an open transaction.
+        project_id: who asks.
+        model: a base model, a result, a checkpoint, or a registered name.
+        prompt: what to draw.
+        negative_prompt: what not to draw.
+        seeds: one a picture.
+        width: in pixels; None: the model's own.
+        height: likewise.
+        steps: of the sampler.
+        guidance_scale: 1: none.
+        partial_images: how many pictures on their way are kept of each, to be looked at meanwhile.
+        timeout_seconds: until it is given up; None: as the settings say.
+        request_key: where an alias is split, the same key gets the same version.
+        kept: it stays until ``let_go``.
+        background: it is drawn when nobody waits for others, however long that takes.
 
     Raises:
         NotFound: there is no such model.
+        TooMany: too many pictures wait already.
     """
-    found = registry.resolve_for_use(session, project_id=project_id, name=model)
-    drawing = Drawing(
-        id=new_id("img-"),
-        project_id=project_id,
-        model_id=found.model_id,
-        pipeline=found.pipeline,
-        weights=found.weights,
-        request={
-            "prompt": prompt,
-            "negative_prompt": negative_prompt,
-            "seeds": seeds,
-            "width": width,
-            "height": height,
-            "steps": steps,
-            "guidance_scale": guidance_scale,
-        },
-        state=DrawingState.pending,
-        created_at=utcnow(),
-    )
+    found = registry.resolve_for_use(session, project_id=project_id, name=model, request_key=request_key)
+    told = {"prompt": prompt, "negative_prompt": negative_prompt, "seeds": seeds}
+    sampler = {"width": width, "height": height, "steps": steps, "guidance_scale": guidance_scale}
+    drawing = _drawing(found, told | sampler | {"partial_images": partial_images})
+    drawing.project_id, drawing.kept, drawing.background = project_id, kept, background
+    waiting = 0
+    if not background:
+        waiting = _check_queue(session, asked=len(seeds))
+        longest = settings_of(session).drawing_timeout_seconds
+        seconds = min(timeout_seconds or longest, longest)
+        drawing.deadline_at = database_now(plus=seconds)
     session.add(drawing)
     session.flush()
-    outbox.enqueue(session, task=DRAW, payload=drawing.id)
+    if not waiting:  # else a bell was rung for those, and whoever heard it looks until nothing waits
+        outbox.enqueue(session, task=DRAW, payload=drawing.id)
     return drawing
 
 
 def get_drawing(session: Session, *, project_id: str, drawing_id: str) -> Drawing:
     """Return a drawing as it stands; NotFound when it is not the project's."""
-    drawing = session.get(Drawing, drawing_id)
+    drawing = session.get(Drawing, drawing_id, populate_existing=True)
     if drawing is None or drawing.project_id != project_id:
         raise NotFound(f"there is no drawing {drawing_id}", param="drawing_id")
     return drawing
 
 
-def anything_pending(session: Session, *, now: datetime | None = None) -> bool:
-    """Tell whether a worker could claim a drawing now."""
-    return session.scalar(select(Drawing.id).where(_claimable(Drawing, now)).limit(1)) is not None
+@dataclass(frozen=True)
+class Sight:
+    """What of a drawing can be news: its state, and how many pictures on their way there are."""
+
+    state: DrawingState
+    partials: int
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen."""
+        return self.state in DRAWING_ENDED
 
 
-def claim_drawing(
-    session: Session, *, worker: str, lease_seconds: float, now: datetime | None = None
-) -> DrawingClaim | None:
-    """Take the oldest drawing that waits or whose worker was lost; None when there is none.
-
-    Drawings that nobody waits for any more, and those that lost too many workers, are given up on the way.
-
-    Args:
-        session: an open transaction.
-        worker: the claimer's name.
-        lease_seconds: how long it may be silent.
-        now: what the time is taken to be, in place of the database's clock.
-    """
-    _give_up(session, now)
-    oldest = aliased(Drawing)
-    first = (
-        select(oldest.id)
-        .where(_claimable(oldest, now))
-        .order_by(oldest.created_at, oldest.id)
-        .limit(1)
-        .scalar_subquery()
+def sights(session: Session, ids: Collection[str]) -> dict[str, Sight]:
+    """Return what drawings look like now; one that is gone is not among them."""
+    rows = session.execute(
+        select(Drawing.id, Drawing.state, Drawing.partials).where(Drawing.id.in_(list(ids)))
     )
-    for _ in range(TRIES):
-        drawing_id = session.scalar(
-            update(Drawing)
-            .where(Drawing.id == first, _claimable(Drawing, now))
-            .values(
-                state=DrawingState.running,
-                fence=Drawing.fence + 1,
-                attempt=Drawing.attempt + 1,
-                worker=worker,
-                lease_expires_at=database_now(plus=lease_seconds, now=now),
-            )
-            .returning(Drawing.id)
-            .execution_options(**QUIETLY)
-        )
-        if drawing_id is not None:
-            return _claim(session, drawing_id, worker, lease_seconds)
-        if not anything_pending(session, now=now):
-            return None
-    return None
+    return {drawing_id: Sight(state, len(partials or ())) for drawing_id, state, partials in rows}
 
 
-def renew_drawing(session: Session, claim: DrawingClaim, *, now: datetime | None = None) -> bool:
-    """Extend the lease; False when the drawing is no longer the claim's."""
-    return _change(session, claim, lease_expires_at=database_now(plus=claim.lease_seconds, now=now))
+def list_drawings(
+    session: Session,
+    *,
+    project_id: str,
+    after: str | None = None,
+    limit: int = 20,
+    background: bool | None = None,
+) -> Page[Drawing]:
+    """List the project's drawings of the last day, newest first; ``background``: only such, or none such."""
+    statement = select(Drawing).where(Drawing.project_id == project_id)
+    if background is not None:
+        statement = statement.where(Drawing.background.is_(background))
+    return page(session, statement, by=Drawing.id, after=after, limit=limit)
 
 
-def finish_drawing(
-    session: Session, claim: DrawingClaim, *, files: list[dict[str, Any]], seconds: float
-) -> None:
-    """Write where the pictures lie, one for each seed in order.
-
-    Raises:
-        StaleFence: the claim is lost; nothing was written.
-    """
-    assert len(files) == len(claim.seeds), "one picture for each seed"
-    _write(
-        session,
-        claim,
-        state=DrawingState.succeeded,
-        result={"files": files, "seconds": seconds},
-        failure=None,
-        lease_expires_at=None,
-        finished_at=utcnow(),
+def queue_position(session: Session, drawing: Drawing) -> int | None:
+    """Return how many requests are before one that waits, itself included; None when it does not wait."""
+    if drawing.state is not DrawingState.pending:
+        return None
+    older = or_(
+        Drawing.created_at < drawing.created_at,
+        and_(Drawing.created_at == drawing.created_at, Drawing.id <= drawing.id),
     )
+    before = and_(Drawing.background.is_(drawing.background), older)
+    if drawing.background:
+        before = or_(Drawing.background.is_(False), before)
+    return session.scalar(select(func.count(Drawing.id)).where(Drawing.state == DrawingState.pending, before))
 
 
-def fail_drawing(session: Session, claim: DrawingClaim, *, reason: Reason | str, message: str) -> None:
-    """End an attempt that failed: a lost worker or device is tried again, within ``max_attempts``.
+def cancel_drawing(session: Session, *, project_id: str, drawing_id: str) -> Drawing:
+    """End a drawing that nobody wants any more; one that has ended stays as it is.
 
-    Raises:
-        StaleFence: the claim is lost; nothing was written.
+    Whoever draws it finds that its claim is no longer good, and leaves it out.
     """
-    why = Reason(reason)
-    attempt = session.scalar(select(Drawing.attempt).where(Drawing.id == claim.drawing_id)) or 0
-    if why in TRIED_AGAIN and attempt < settings_of(session).max_attempts:
-        _write(session, claim, state=DrawingState.pending, lease_expires_at=None, worker=None)
-        outbox.enqueue(session, task=DRAW, payload=claim.drawing_id)
-        return
-    failure = {"reason": why.value, "message": message[:4000]}
-    _write(
-        session,
-        claim,
-        state=DrawingState.failed,
-        failure=failure,
-        lease_expires_at=None,
-        finished_at=utcnow(),
-    )
-
-
-def give_back(session: Session, *, worker: str) -> int:
-    """Let others draw what a worker held that is known to be dead; return how many drawings that were."""
-    held = session.scalars(
+    drawing = get_drawing(session, project_id=project_id, drawing_id=drawing_id)
+    changed = session.scalar(
         update(Drawing)
-        .where(Drawing.worker == worker, Drawing.state == DrawingState.running)
-        .values(state=DrawingState.pending, worker=None, lease_expires_at=None)
+        .where(Drawing.id == drawing.id, Drawing.state.in_(OPEN))
+        .values(state=DrawingState.cancelled, lease_expires_at=None, finished_at=database_now())
         .returning(Drawing.id)
         .execution_options(**QUIETLY)
-    ).all()
-    for drawing_id in held:
-        outbox.enqueue(session, task=DRAW, payload=drawing_id)
-    return len(held)
+    )
+    if changed is None:
+        return drawing
+    return get_drawing(session, project_id=project_id, drawing_id=drawing_id)
+
+
+def expire(session: Session, *, now: datetime | None = None) -> int:
+    """Give up what was not drawn by its deadline; return how many that were."""
+    overdue = (
+        update(Drawing)
+        .where(Drawing.state.in_(OPEN), Drawing.deadline_at < database_now(now=now))
+        .values(
+            state=DrawingState.failed,
+            failure={"reason": Reason.timeout.value, "message": "it was not drawn in time"},
+            lease_expires_at=None,
+            finished_at=database_now(),
+        )
+        .returning(Drawing.id)
+        .execution_options(**QUIETLY)
+    )
+    return len(session.scalars(overdue).all())
+
+
+def let_go(session: Session, ids: Collection[str]) -> None:
+    """Keep drawings no longer than others; those that were not drawn yet are not needed any more."""
+    chosen = Drawing.id.in_(list(ids))
+    session.execute(update(Drawing).where(chosen).values(kept=False).execution_options(**QUIETLY))
+    session.execute(
+        update(Drawing)
+        .where(chosen, Drawing.state.in_(OPEN))
+        .values(state=DrawingState.cancelled, lease_expires_at=None, finished_at=database_now())
+        .execution_options(**QUIETLY)
+    )
 
 
 def purge(database: Database, store: ObjectStore, *, limit: int = 100, now: datetime | None = None) -> int:
@@ -213,7 +197,9 @@ def purge(database: Database, store: ObjectStore, *, limit: int = 100, now: date
 
     By then no link to them is good any more, and no repeated request is answered with them.
     """
-    old = select(Drawing.id).where(Drawing.finished_at < database_now(plus=-KEEP_SECONDS, now=now))
+    old = select(Drawing.id).where(
+        Drawing.finished_at < database_now(plus=-KEEP_SECONDS, now=now), Drawing.kept.is_(False)
+    )
     with transaction(database) as session:
         ids = list(session.scalars(old.order_by(Drawing.finished_at).limit(limit)))
     for drawing_id in ids:
@@ -225,73 +211,42 @@ def purge(database: Database, store: ObjectStore, *, limit: int = 100, now: date
     return len(ids)
 
 
-def _claim(session: Session, drawing_id: str, worker: str, lease_seconds: float) -> DrawingClaim:
-    drawing = session.get(Drawing, drawing_id, populate_existing=True)
-    assert drawing is not None
-    request = drawing.request
-    return DrawingClaim(
-        drawing_id=drawing.id,
-        fence=drawing.fence,
-        worker=worker,
-        lease_seconds=lease_seconds,
-        prompt=request["prompt"],
-        negative_prompt=request["negative_prompt"],
-        seeds=tuple(request["seeds"]),
-        width=request["width"],
-        height=request["height"],
-        steps=request["steps"],
-        guidance_scale=request["guidance_scale"],
-        base=resolve(session, drawing.pipeline),
-        weights=None if drawing.weights is None else resolve(session, drawing.weights),
+def _drawing(found: Resolved, request: dict[str, Any]) -> Drawing:
+    """Return a row that nobody owns yet; its key is what drawings share that can be drawn in one go."""
+    size = f"{request['width']}x{request['height']}"
+    drawn_by = f"{found.pipeline}\n{found.weights}"
+    key = f"{drawn_by}\n{size}\n{request['steps']}\n{request['guidance_scale']:g}"
+    return Drawing(
+        id=new_id("img-"),
+        model_id=found.model_id,
+        alias=found.alias,
+        pipeline=found.pipeline,
+        weights=found.weights,
+        request=request,
+        batch_key=hashlib.sha256(key.encode()).hexdigest()[:32],
+        pictures=len(request["seeds"]),
+        state=DrawingState.pending,
+        created_at=utcnow(),
     )
 
 
-def _claimable(table: Any, now: datetime | None) -> ColumnElement[bool]:
-    return or_(table.state == DrawingState.pending, _expired(table, now))
-
-
-def _expired(table: Any, now: datetime | None) -> ColumnElement[bool]:
-    return and_(table.state == DrawingState.running, table.lease_expires_at < database_now(now=now))
-
-
-def _give_up(session: Session, now: datetime | None) -> None:
-    """End the drawings whose requester has gone, and those whose last attempt was lost."""
-    settings = settings_of(session)
-    long_ago = database_now(plus=-2 * settings.drawing_timeout_seconds, now=now)
-    hopeless = (
-        (Reason.timeout, "nobody drew it in time", Drawing.created_at < long_ago),
-        (Reason.worker_lost, "the workers that drew it were lost", Drawing.attempt >= settings.max_attempts),
+def _check_queue(session: Session, *, asked: int) -> int:
+    """Return how many pictures wait; refuse what would make them too many, and say when there may be room."""
+    most = settings_of(session).max_waiting_pictures
+    waiting = _pictures(session, Drawing.state == DrawingState.pending, Drawing.background.is_(False))
+    if waiting + asked <= most:
+        return waiting
+    recent = Drawing.finished_at > database_now(plus=-PACE_SECONDS)
+    drawn = _pictures(session, Drawing.state == DrawingState.succeeded, recent)
+    seconds = math.ceil((waiting + asked - most) * PACE_SECONDS / drawn) if drawn else PACE_SECONDS
+    seconds = max(1, min(int(seconds), LONGEST_RETRY_SECONDS))
+    raise TooMany(
+        f"{waiting} pictures wait to be drawn, and {most} may (SPINDLE_MAX_WAITING_PICTURES); "
+        f"at the pace of the last minute there will be room in {seconds} s",
+        code="queue_full",
+        retry_after=seconds,
     )
-    for reason, message, condition in hopeless:
-        session.execute(
-            update(Drawing)
-            .where(_claimable(Drawing, now), condition)
-            .values(
-                state=DrawingState.failed,
-                failure={"reason": reason.value, "message": message},
-                lease_expires_at=None,
-                finished_at=utcnow(),
-            )
-            .execution_options(**QUIETLY)
-        )
 
 
-def _change(session: Session, claim: DrawingClaim, **values: Any) -> bool:
-    """Change a drawing that is still the claim's; False when it is not."""
-    changed = session.scalar(
-        update(Drawing)
-        .where(
-            Drawing.id == claim.drawing_id,
-            Drawing.fence == claim.fence,
-            Drawing.state == DrawingState.running,
-        )
-        .values(**values)
-        .returning(Drawing.id)
-        .execution_options(**QUIETLY)
-    )
-    return changed is not None
-
-
-def _write(session: Session, claim: DrawingClaim, **values: Any) -> None:
-    if not _change(session, claim, **values):
-        raise StaleFence(f"{claim.drawing_id}: fence {claim.fence} of {claim.worker} is stale")
+def _pictures(session: Session, *which: ColumnElement[bool]) -> int:
+    return session.scalar(select(func.coalesce(func.sum(Drawing.pictures), 0)).where(*which)) or 0

@@ -68,10 +68,25 @@ class TooLarge(AppError):  # noqa: N818
 
 
 class TooMany(AppError):  # noqa: N818
-    """Over a project's limit; it may be possible later."""
+    """Over a limit of a project or a key; it may be possible later.
+
+    Attributes:
+        retry_after: seconds after which it will be possible, where that is known.
+    """
 
     status = 429
     type = "rate_limit_error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after: int | None = None,
+    ) -> None:
+        super().__init__(message, param=param, code=code)
+        self.retry_after = retry_after
 
 
 class Unavailable(AppError):  # noqa: N818

@@ -14,6 +14,7 @@ QUIET = ("urllib3", "kombu", "celery.utils.functional", "amqp", "alembic")
 SECRETS = (
     (re.compile(r"(?<=://)[^\s/@]*:[^\s/@]+(?=@)"), "***"),
     (re.compile(r"\b(?:spk|sk|hf)[-_][A-Za-z0-9_-]{16,}"), "***"),
+    (re.compile(r"\bwhsec_[A-Za-z0-9+/=]{8,}"), "***"),
     (re.compile(r"(?i)\b(signature|password|secret)=[^\s&'\"]+"), r"\1=***"),
     (re.compile(r"(?i)\b(bearer|basic) [A-Za-z0-9._~+/=-]{8,}"), r"\1 ***"),
 )
@@ -45,7 +46,6 @@ def configure_logs(settings: Settings) -> None:
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
     )
     renderer: Any = (
         structlog.processors.JSONRenderer()
@@ -72,7 +72,12 @@ def without_secrets(_logger: Any, _method: str, line: MutableMapping[str, Any]) 
     """Blank what looks like a credential in any text of a line, tracebacks included."""
     for name, value in line.items():
         if isinstance(value, str):
-            for pattern, replacement in SECRETS:
-                value = pattern.sub(replacement, value)  # noqa: PLW2901  each pattern works on the last one's
-            line[name] = value
+            line[name] = blanked(value)
     return line
+
+
+def blanked(text: str) -> str:
+    """Return a text with what looks like a credential blanked."""
+    for pattern, replacement in SECRETS:
+        text = pattern.sub(replacement, text)
+    return text

@@ -9,6 +9,7 @@ from core.clock import database_now
 from core.db import Database, send, transaction
 from core.ids import new_id
 from core.models import Outbox
+from core.origins import origin_of_message
 from core.settings import Settings
 
 BATCH = 500
@@ -45,4 +46,5 @@ def relay(database: Database, settings: Settings, *, now: datetime | None = None
                 .limit(BATCH)
             )
         )
-    return send(database, owed)
+        origins = {each.id: origin for each in owed if (origin := origin_of_message(session, each.payload))}
+    return send(database, owed, origins=origins)

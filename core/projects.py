@@ -15,7 +15,7 @@ from core.ids import new_id
 from core.models import Project
 from core.settings import Settings
 
-LIMITS = ("max_running", "max_jobs", "gpu_seconds_limit")
+LIMITS = ("max_running", "max_jobs", "gpu_seconds_limit", "max_bytes")
 
 
 def create_project(session: Session, *, name: str) -> Project:
@@ -42,7 +42,7 @@ def list_projects(session: Session) -> list[Project]:
 def set_limits(session: Session, *, project_id: str, limits: dict[str, float | None]) -> Project:
     """Change limits of a project, by their columns' names; None takes one away.
 
-    What is running or reserved stays: a limit holds for what is claimed and submitted from now on.
+    What is running, reserved or stored stays: a limit holds for what comes from now on.
     """
     project = get_project(session, project_id=project_id)
     for name, value in limits.items():
@@ -85,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     limit.add_argument("--running", dest="max_running", type=_whole, help="units at once")
     limit.add_argument("--jobs", dest="max_jobs", type=_whole, help="open jobs at once")
     limit.add_argument("--gpu-seconds", dest="gpu_seconds_limit", type=_number, help="GPU seconds in all")
+    limit.add_argument("--bytes", dest="max_bytes", type=_whole, help="bytes of its files and uploads")
     return parser
 
 
@@ -109,7 +110,9 @@ def _do(session: Session, given: argparse.Namespace) -> list[str]:
 
 
 def _line(project: Project) -> str:
-    limits = [f"{name} {getattr(project, name):g}" for name in LIMITS if getattr(project, name) is not None]
+    limits = [
+        f"{name} {getattr(project, name):.15g}" for name in LIMITS if getattr(project, name) is not None
+    ]
     used = f"{project.gpu_seconds_used:.0f} used, {project.gpu_seconds_reserved:.0f} reserved"
     told = (
         project.id,
@@ -117,6 +120,7 @@ def _line(project: Project) -> str:
         ", ".join(limits) or "no limits",
         f"{project.open_jobs} open jobs",
         used,
+        f"{project.stored_bytes} bytes stored",
     )
     return "  ".join(told)
 

@@ -4,6 +4,7 @@ import fcntl
 import json
 import time
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from queue import Empty
 from typing import Any, Final
@@ -153,15 +154,29 @@ class Bell:
         # A request of a user waits for this: the relay has more patience.
         self._app.conf.broker_transport_options |= {"max_retries": 1, "interval_start": 0.0}
 
-    def ring(self, task: str, payload: str, *, queue: str | None = None) -> bool:
-        """Send one message, to the task's queue or another; False when the queue did not take it."""
+    def ring(
+        self, task: str, payload: str, *, queue: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> bool:
+        """Send one message, to the task's queue or another; False when the queue did not take it.
+
+        ``headers`` go with it: where its sending stands in a trace.
+        """
         place = {} if queue is None else {"queue": named(queue)}
         try:
-            self._app.send_task(task, args=[payload], retry=False, **place)
+            self._app.send_task(task, args=[payload], retry=False, headers=dict(headers or {}), **place)
         except (KombuError, redis.RedisError, OSError) as error:
             log.warning("doorbell_not_sent", task=task, payload=payload, error=type(error).__name__)
             return False
         return True
+
+    def answer(self, queue: str) -> bool:
+        """Take one message from a queue to which nobody may be listening; False when it has none to give."""
+        try:
+            with self._app.connection_for_read(connect_timeout=TIMEOUT_SECONDS) as connection:
+                return connection.default_channel.basic_get(queue, no_ack=True) is not None
+        except (KombuError, redis.RedisError, OSError) as error:
+            log.warning("doorbell_not_answered", queue=queue, error=type(error).__name__)
+            return False
 
     def close(self) -> None:
         """Give the connections back."""

@@ -1,11 +1,6 @@
-"""Models by name: the base models of a folder, the results of jobs, and each checkpoint under its id."""
+"""Models by name: base models, results, imports, each checkpoint under its id, and registered names."""
 
-import json
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import and_, or_, select, update
@@ -13,34 +8,29 @@ from sqlalchemy.orm import Session
 
 from core import digests
 from core.clock import utcnow
+from core.comparisons.use import drawn_by
 from core.errors import Conflict, Invalid, NotFound
-from core.models import Checkpoint, Dataset, Job, Model, ModelKind
+from core.models import Checkpoint, Job, Model, ModelImport, ModelKind
 from core.paging import Page
+from core.registered.lookup import Found, find_version, versions_of
+from core.registered.spelling import reference
+from core.runs.lifecycle import QUIETLY
 from core.runs.retention import take_hold
-from core.settings import Settings
 from core.sources import MODEL, WEIGHTS, Source, resolve
-from spin_engine.sizes import PipelineSize, of_pipeline
 
 CHECKPOINT = "ftckpt-"
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 KNOWN_IN_MESSAGE = 10
 SHORT_ID = 10
-
-
-@dataclass(frozen=True)
-class BaseModel:
-    """A base model as it lies in its folder."""
-
-    name: str
-    folder: Path
-    digest: str
-    defaults: dict[str, Any] | None
-    size: PipelineSize | None
+OWN = (ModelKind.result, ModelKind.imported)
+"""What a project makes, and may delete."""
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """What a model's name stands for. ``pipeline`` and ``weights`` are sources (core.sources)."""
+    """What a model's name stands for. ``pipeline`` and ``weights`` are sources (core.sources).
+
+    ``alias`` is ``NAME@ALIAS`` when the model was asked for by an alias.
+    """
 
     model_id: str
     base_model_id: str
@@ -48,51 +38,36 @@ class Resolved:
     digest: str
     weights: str | None
     defaults: dict[str, Any]
+    alias: str | None = None
 
 
-def base_models(settings: Settings) -> list[BaseModel]:
-    """Read the base models that lie in their folders now; slow, and so before any transaction.
+def list_models(
+    session: Session,
+    *,
+    project_id: str,
+    after: str | None,
+    limit: int,
+    kind: ModelKind | None = None,
+    search: str | None = None,
+) -> Page[Model]:
+    """Return base models and the project's own, newest first.
+
+    Args:
+        session: an open transaction.
+        project_id: whose they are.
+        after: the last model seen.
+        limit: how many at most.
+        kind: only such.
+        search: only those with this in their id, in capitals or not.
 
     Raises:
-        ValueError: a folder has no usable name or defaults.
+        Invalid: ``after`` is none of the models.
     """
-    found = []
-    for name, folder in settings.base_model_folders().items():
-        if not NAME.fullmatch(name):
-            raise ValueError(
-                f"{folder}: name a base model's folder by letters, digits, dot, dash, underscore"
-            )
-        recommended = folder / "spindle" / "defaults.json"
-        defaults = json.loads(recommended.read_text()) if recommended.is_file() else None
-        if defaults is not None and not isinstance(defaults, dict):
-            raise ValueError(f"{recommended} is not an object of hyperparameters by method")
-        found.append(BaseModel(name, folder, digests.of_folder(folder), defaults, of_pipeline(folder)))
-    return found
-
-
-def register_base_models(session: Session, found: Sequence[BaseModel]) -> list[str]:
-    """Make the base models those that were found, and return their names.
-
-    One that is gone is no longer offered; jobs and results that came from it stay.
-    """
-    known = {model.id: model for model in session.scalars(select(Model).where(Model.kind == ModelKind.base))}
-    for one in found:
-        model = known.pop(one.name, None) or Model(id=one.name, kind=ModelKind.base, created_at=utcnow())
-        model.source = f"folder:{one.folder}"
-        model.digest = one.digest
-        model.defaults = one.defaults
-        model.size = None if one.size is None else one.size.as_json()
-        model.deleted_at = None
-        session.add(model)
-    for model in known.values():
-        model.deleted_at = model.deleted_at or utcnow()
-    session.flush()
-    return [one.name for one in found]
-
-
-def list_models(session: Session, *, project_id: str, after: str | None, limit: int) -> Page[Model]:
-    """Return base models and the project's results, newest first; Invalid when ``after`` is none of them."""
     statement = select(Model).where(_visible(project_id))
+    if kind is not None:
+        statement = statement.where(Model.kind == kind)
+    if search is not None:
+        statement = statement.where(Model.id.icontains(search, autoescape=True))
     if after is not None:
         last = _find(session, project_id, after)
         if last is None:
@@ -109,46 +84,100 @@ def list_models(session: Session, *, project_id: str, after: str | None, limit: 
     return Page(rows[:limit], len(rows) > limit)
 
 
-def get_model(session: Session, *, project_id: str, model_id: str) -> Model:
-    """Return a model, or a checkpoint as a model that is no row; NotFound names the models there are."""
-    if model_id.startswith(CHECKPOINT):
-        checkpoint, job = _checkpoint(session, project_id, model_id)
-        base = session.get(Model, job.base_model_id)
-        return Model(
-            id=checkpoint.id,
-            project_id=job.project_id,
-            kind=ModelKind.checkpoint,
-            source=f"checkpoint:{checkpoint.id}/{WEIGHTS}",
-            digest=digests.of_manifest(checkpoint.files),
-            base_model_id=job.base_model_id,
-            job_id=job.id,
-            defaults=base.defaults if base is not None else None,
-            created_at=checkpoint.created_at,
-        )
-    model = _find(session, project_id, model_id)
-    if model is None:
-        raise _unknown(session, project_id, model_id, "model")
-    return model
+def get_model(session: Session, *, project_id: str, model_id: str, param: str = "model") -> Model:
+    """Return a model by any of its names, or a checkpoint as a model that is no row.
 
-
-def delete_model(session: Session, *, project_id: str, model_id: str) -> None:
-    """Delete a result; its job, its checkpoints and what was trained from it stay.
-
-    Raises:
-        Conflict: it is a base model or a checkpoint.
-    """
-    model = get_model(session, project_id=project_id, model_id=model_id)
-    if model.kind is not ModelKind.result:
-        raise Conflict(f"{model_id} is a {model.kind.value}: only results of jobs can be deleted")
-    session.execute(update(Model).where(Model.id == model_id).values(deleted_at=utcnow()))
-
-
-def resolve_for_use(session: Session, *, project_id: str, name: str, param: str = "model") -> Resolved:
-    """Return what a name stands for: a base model, a result, or a checkpoint.
+    An alias that is split stands for its own version.
 
     Raises:
         NotFound: nothing of that name is the project's; the message names the models there are.
     """
+    if not model_id.startswith(CHECKPOINT):
+        found = _registered(session, project_id, model_id, param, settled=True)
+        model_id = model_id if found is None else found.version.model_id
+    if model_id.startswith(CHECKPOINT):
+        return _as_model(session, *_checkpoint(session, project_id, model_id, param))
+    model = _find(session, project_id, model_id)
+    if model is None:
+        raise _unknown(session, project_id, model_id, param)
+    return model
+
+
+def hold_model(session: Session, *, project_id: str, name: str, param: str = "model") -> Model:
+    """Return a model that is neither deleted nor thinned out before the transaction ends.
+
+    Raises:
+        NotFound: there is none of that name, or it has gone this moment.
+        Invalid: it is a base model, which nobody can delete.
+    """
+    model = get_model(session, project_id=project_id, model_id=name, param=param)
+    if model.kind is ModelKind.base:
+        raise Invalid(
+            f"{name} is a base model; name a result, a checkpoint or an import",
+            param=param,
+            code="base_model",
+        )
+    held = take_hold(session, model.id) if model.kind is ModelKind.checkpoint else _hold(session, model.id)
+    if not held:
+        raise _unknown(session, project_id, name, param)
+    return model
+
+
+def delete_model(session: Session, *, project_id: str, model_id: str) -> None:
+    """Delete a result or an import; its job, its checkpoints and what was trained from it stay.
+
+    Raises:
+        Conflict: it is a base model or a checkpoint, a version names it, or a comparison is being drawn with
+            it.
+    """
+    model = get_model(session, project_id=project_id, model_id=model_id)
+    if model.kind not in OWN:
+        raise Conflict(f"{model_id} is a {model.kind.value}: only results and imports can be deleted")
+    _hold(session, model.id)  # whoever makes it a version now is seen, or sees that it is gone
+    named = versions_of(session, [model.id])
+    if named:
+        raise Conflict(
+            f"{model.id} is registered as {', '.join(named[model.id])}; delete that version first",
+            param="model",
+            code="model_registered",
+        )
+    comparison = drawn_by(session, model_id=model.id)
+    if comparison is not None:
+        raise Conflict(
+            f"{comparison} is being drawn with {model.id}; wait until it is ready, or delete it",
+            param="model",
+            code="model_in_use",
+        )
+    session.execute(update(Model).where(Model.id == model.id).values(deleted_at=utcnow()))
+
+
+def resolve_for_use(
+    session: Session,
+    *,
+    project_id: str,
+    name: str,
+    param: str = "model",
+    request_key: str | None = None,
+    settled: bool = False,
+) -> Resolved:
+    """Return what a name stands for: a base model, a result, an import, a checkpoint, a registered name.
+
+    Args:
+        session: an open transaction.
+        project_id: whose it is.
+        name: ``starter``, ``ft:...``, ``ftckpt-...``, ``portrait``, ``portrait@3``, ``portrait@production``.
+        param: the field it was written in.
+        request_key: what decides between the versions of a split alias, always alike; None: chance does.
+        settled: a split does not count: what is not served, but worked with, takes the alias's own version.
+
+    Raises:
+        NotFound: nothing of that name is the project's; the message names the models there are.
+    """
+    alias = None
+    if not name.startswith(CHECKPOINT):
+        found = _registered(session, project_id, name, param, request_key, settled=settled)
+        if found is not None:
+            name, alias = found.version.model_id, found.alias
     if name.startswith(CHECKPOINT):
         if not take_hold(session, name):
             raise NotFound(f"there is no checkpoint {name}", param=param, code="model_not_found")
@@ -161,6 +190,7 @@ def resolve_for_use(session: Session, *, project_id: str, name: str, param: str 
             digest=job.pipeline_digest,
             weights=f"checkpoint:{checkpoint.id}/{WEIGHTS}",
             defaults=(base.defaults if base is not None else None) or {},
+            alias=alias,
         )
     model = _find(session, project_id, name)
     if model is None:
@@ -169,15 +199,17 @@ def resolve_for_use(session: Session, *, project_id: str, name: str, param: str 
         model_id=model.id,
         base_model_id=model.base_model_id or model.id,
         pipeline=model.source,
-        digest=model.digest,
-        weights=None,
+        digest=_digest_of_pipeline(session, model),
+        weights=model.weights,
         defaults=model.defaults or {},
+        alias=alias,
     )
 
 
 def files_of(session: Session, *, project_id: str, model_id: str) -> Source:
-    """Return the files of a model: a complete pipeline, or of a checkpoint its weights."""
-    return resolve(session, get_model(session, project_id=project_id, model_id=model_id).source)
+    """Return the files of a model: a complete pipeline, or of a checkpoint or a LoRA its weights."""
+    model = get_model(session, project_id=project_id, model_id=model_id)
+    return resolve(session, model.weights or model.source)
 
 
 def publish(session: Session, *, job: Job, unit_id: str, output: dict[str, Any]) -> Model:
@@ -205,16 +237,6 @@ def publish(session: Session, *, job: Job, unit_id: str, output: dict[str, Any])
     return model
 
 
-def lineage(session: Session, *, project_id: str, model_id: str) -> list[dict[str, Any]]:
-    """Return the steps that led to a model, from itself back to its base model and data."""
-    steps: list[dict[str, Any]] = []
-    current: str | None = model_id
-    while current is not None:
-        step, current = _step(session, project_id, current, first=not steps)
-        steps += step
-    return steps
-
-
 def _visible(project_id: str) -> Any:
     return and_(
         or_(Model.project_id.is_(None), Model.project_id == project_id),
@@ -224,6 +246,59 @@ def _visible(project_id: str) -> Any:
 
 def _find(session: Session, project_id: str, model_id: str) -> Model | None:
     return session.scalar(select(Model).where(Model.id == model_id, _visible(project_id)))
+
+
+def _registered(
+    session: Session,
+    project_id: str,
+    name: str,
+    param: str,
+    request_key: str | None = None,
+    *,
+    settled: bool,
+) -> Found | None:
+    asked = reference(name)
+    if asked is None:
+        return None
+    return find_version(
+        session, project_id=project_id, asked=asked, param=param, request_key=request_key, settled=settled
+    )
+
+
+def _hold(session: Session, model_id: str) -> bool:
+    """Lock a model's row; False when it is deleted."""
+    held = session.scalar(
+        update(Model)
+        .where(Model.id == model_id, Model.deleted_at.is_(None))
+        .values(digest=Model.digest)
+        .returning(Model.id)
+        .execution_options(**QUIETLY)
+    )
+    return held is not None
+
+
+def _digest_of_pipeline(session: Session, model: Model) -> str:
+    """Return the digest of what a model's weights are loaded into, or of itself."""
+    if model.weights is None:
+        return model.digest
+    found = session.scalar(select(ModelImport.digest).where(ModelImport.model_id == model.id))
+    assert found is not None, f"{model.id} has weights, and so was imported for a base model"
+    return found
+
+
+def _as_model(session: Session, checkpoint: Checkpoint, job: Job) -> Model:
+    base = session.get(Model, job.base_model_id)
+    return Model(
+        id=checkpoint.id,
+        project_id=job.project_id,
+        kind=ModelKind.checkpoint,
+        source=f"checkpoint:{checkpoint.id}/{WEIGHTS}",
+        digest=digests.of_manifest(checkpoint.files),
+        base_model_id=job.base_model_id,
+        job_id=job.id,
+        defaults=base.defaults if base is not None else None,
+        created_at=checkpoint.created_at,
+    )
 
 
 def _checkpoint(
@@ -251,55 +326,3 @@ def _unknown(session: Session, project_id: str, name: str, param: str) -> NotFou
         param=param,
         code="model_not_found",
     )
-
-
-def _step(
-    session: Session, project_id: str, model_id: str, *, first: bool
-) -> tuple[list[dict[str, Any]], str | None]:
-    """Return what one model adds to a lineage, and the model that its job started from."""
-    if first or model_id.startswith(CHECKPOINT):
-        model = get_model(session, project_id=project_id, model_id=model_id)
-    else:
-        found = session.get(Model, model_id)  # a deleted one is a step all the same
-        if found is None:
-            return [{"type": "model", "id": model_id}], None
-        model = found
-    step: list[dict[str, Any]] = [
-        {"type": "model", "id": model.id, "kind": model.kind.value, "created": _seconds(model.created_at)}
-    ]
-    job = session.get(Job, model.job_id) if model.job_id is not None else None
-    if job is None:
-        return step, None
-    checkpoint = _last_checkpoint(session, job, model)
-    if checkpoint is not None:
-        saved = {"type": "checkpoint", "id": checkpoint.id, "step": checkpoint.step}
-        step += [saved, {"type": "iteration", "iteration": checkpoint.iteration}]
-    dataset = session.get(Dataset, job.dataset_id)
-    assert dataset is not None
-    step += [
-        {"type": "job", "id": job.id, "method": job.method["type"], "seed": job.seed, "model": job.model_id},
-        {
-            "type": "dataset",
-            "id": dataset.id,
-            "name": dataset.name,
-            "version": dataset.version,
-            "sha256": dataset.sha256,
-        },
-    ]
-    return step, job.model_id
-
-
-def _last_checkpoint(session: Session, job: Job, model: Model) -> Checkpoint | None:
-    """Return the checkpoint that a model is, or the last one before it."""
-    if model.kind is ModelKind.checkpoint:
-        return session.get(Checkpoint, model.id)
-    return session.scalar(
-        select(Checkpoint)
-        .where(Checkpoint.job_id == job.id)
-        .order_by(Checkpoint.iteration.desc(), Checkpoint.step.desc())
-        .limit(1)
-    )
-
-
-def _seconds(moment: datetime) -> int:
-    return int(moment.timestamp())

@@ -4,6 +4,7 @@ import os
 import secrets
 from contextlib import suppress
 from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
@@ -29,6 +30,8 @@ WELL_KNOWN = frozenset(
         "test",
     }
 )
+LEAST_SECRET = 32
+DISTINCT = 8  # different characters that a secret has at least: 32 random hex digits have 14
 GIB = 1 << 30
 
 
@@ -62,6 +65,11 @@ class Settings(BaseSettings):
         min_length=32,
         repr=False,
         description="Signs links to the folder store; default: drawn once into STATE/secret.",
+    )
+    previous_secrets: str | None = Field(
+        None,
+        repr=False,
+        description="Secrets of before, with spaces between: links that they signed stay good to their end.",
     )
     first_key: str | None = Field(
         None, min_length=32, repr=False, description="The first API key; default: drawn once into STATE/key."
@@ -101,13 +109,24 @@ class Settings(BaseSettings):
         description="Trainings stop at a checkpoint for jobs of higher priority that find no worker.",
     )
     doorbell_seconds: float = Field(5.0, ge=0, description="A message unsent this long is sent by the relay.")
-    drawing_timeout_seconds: float = Field(300.0, gt=0, description="How long a request for pictures waits.")
+    drawing_timeout_seconds: float = Field(
+        300.0, gt=0, le=86400, description="How long a request for pictures waits, unless it says less."
+    )
+    max_waiting_pictures: int = Field(
+        1000, ge=1, le=100_000, description="Pictures that may wait to be drawn; more are refused with 429."
+    )
 
     unit_stall_seconds: float = Field(
         1800.0, gt=0, description="A unit that tells nothing for this long is stopped."
     )
     shutdown_grace_seconds: float = Field(
         60.0, ge=0, description="What a stopping unit may take for its checkpoint."
+    )
+    gang_seconds: float = Field(
+        120.0,
+        gt=0,
+        le=86400,
+        description="How long a worker waits for those it trains with, and their processes for each other.",
     )
     warm_idle_seconds: float = Field(
         600.0,
@@ -116,6 +135,23 @@ class Settings(BaseSettings):
     )
     serve_idle_seconds: float = Field(
         300.0, gt=0, description="Nobody draws for this long: models leave the memory."
+    )
+    serve_memory_bytes: int = Field(
+        0,
+        ge=0,
+        description="Models kept in memory to draw with; 0: 60% of the GPU, or a quarter of the host's.",
+    )
+    serve_batch_pictures: int = Field(
+        16, ge=1, le=256, description="Pictures drawn at once, where requests fit together."
+    )
+    c2pa_key: Path | None = Field(
+        None, description="PEM file of the private key that signs pictures (C2PA); none are signed without."
+    )
+    c2pa_certificates: Path | None = Field(
+        None, description="PEM file of its certificate and those that vouch for it, its own first."
+    )
+    c2pa_timestamp_url: str = Field(
+        "", description="http://HOST of a time-stamping authority (RFC 3161) for signatures; none by default."
     )
     worker_cache_bytes: int = Field(
         50 * GIB, ge=0, description="Staged inputs that a worker keeps on its disk."
@@ -127,6 +163,18 @@ class Settings(BaseSettings):
         3600, ge=1, description="Processor time of a process that reads an archive."
     )
 
+    import_memory_bytes: int = Field(
+        64 * GIB,
+        ge=1 << 30,
+        description="Address space in which an imported model is loaded; less for a small one.",
+    )
+    import_cpu_seconds: int = Field(
+        3600, ge=1, description="Processor time in which an imported model is loaded."
+    )
+    export_days: float = Field(
+        7.0, gt=0, le=3650, description="Exports that nobody asks for so long are deleted, and made anew."
+    )
+
     max_file_bytes: int = Field(20 * GIB, ge=1, description="The largest file that can be uploaded.")
     max_unpacked_bytes: int = Field(100 * GIB, ge=1, description="What an archive may unpack to.")
     max_unpack_ratio: float = Field(
@@ -136,8 +184,35 @@ class Settings(BaseSettings):
     max_picture_bytes: int = Field(64 << 20, ge=1, description="One picture's file.")
     max_picture_pixels: int = Field(50_000_000, ge=1, description="Width times height of one picture.")
     max_caption_characters: int = Field(2000, ge=1, description="One caption.")
+    requests_per_minute: int = Field(
+        6000,
+        ge=0,
+        le=1_000_000,
+        description="Requests of one key: so many at once, refilled over a minute; 0: any number.",
+    )
+    audit_days: int = Field(365, ge=1, le=36500, description="How long the audit log is kept.")
+    cors_origins: str = Field(
+        "",
+        description="Web pages that may call the API from a browser: https://HOST, with commas between; "
+        "none by default.",
+    )
+    webhook_networks: str = Field(
+        "",
+        description="Networks that webhooks may reach although they are not public, and without TLS, with "
+        "commas between: 127.0.0.0/8,10.1.0.0/16.",
+    )
+    webhook_timeout_seconds: float = Field(
+        15.0, ge=1, le=30, description="What an endpoint of webhooks may take for its answer."
+    )
     otlp_endpoint: str = Field(
         "", description="http://HOST:4318 of an OpenTelemetry collector; traces are off without one."
+    )
+    metrics_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="Port where a worker, of whatever role, answers GET /metrics and GET /livez; 0: none. "
+        "The API has both at its own port.",
     )
     log_format: str = Field("json", pattern="^(json|console)$", description="How log lines look.")
 
@@ -204,19 +279,65 @@ class Settings(BaseSettings):
                 )
         return url
 
-    @field_validator("public_url", "otlp_endpoint")
+    @field_validator("public_url", "otlp_endpoint", "c2pa_timestamp_url")
     @classmethod
     def _web_address(cls, url: str, info: ValidationInfo) -> str:
-        if info.field_name == "otlp_endpoint" and not url:
+        if info.field_name != "public_url" and not url:
             return url
         if urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname:
             raise ValueError("give http://HOST:PORT or https://HOST")
         return url.rstrip("/")
 
+    @field_validator("first_key", "secret")
+    @classmethod
+    def _hard_to_guess(cls, secret: str | None, info: ValidationInfo) -> str | None:
+        """Refuse what is long enough but no secret: few different characters, or one piece repeated."""
+        if secret is not None and (len(set(secret)) < DISTINCT or secret in (secret + secret)[1:-1]):
+            raise ValueError(f"{info.field_name} is easy to guess: draw one with `openssl rand -hex 24`")
+        if secret is not None and not (secret.isascii() and secret.isprintable() and " " not in secret):
+            raise ValueError(f"{info.field_name} must be of printable ASCII characters without spaces")
+        return secret
+
+    @field_validator("previous_secrets")
+    @classmethod
+    def _none_of_them_guessed(cls, told: str | None, info: ValidationInfo) -> str | None:
+        for secret in (told or "").split():
+            if len(secret) < LEAST_SECRET:
+                raise ValueError(f"{info.field_name}: each has {LEAST_SECRET} characters or more")
+            cls._hard_to_guess(secret, info)
+        return told
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, told: str) -> str:
+        for origin in filter(None, told.split(",")):
+            parts = urlsplit(origin)
+            if parts.scheme not in {"http", "https"} or origin != f"{parts.scheme}://{parts.netloc}":
+                raise ValueError(
+                    f"{origin!r} is no origin: name each as https://HOST[:PORT], without a path or *"
+                )
+        return told
+
+    @field_validator("webhook_networks")
+    @classmethod
+    def _known_networks(cls, networks: str) -> str:
+        for network in filter(None, networks.split(",")):
+            try:
+                ip_network(network.strip())
+            except ValueError as error:
+                raise ValueError(f"give networks such as 10.1.0.0/16 with commas between: {error}") from error
+        return networks
+
     @model_validator(mode="after")
     def _folders_are_there(self) -> Self:
         if self.base_models is not None and not self.base_models.is_dir():
             raise ValueError(f"base_models: {self.base_models} is not a folder")
+        return self
+
+    @model_validator(mode="after")
+    def _key_with_its_certificates(self) -> Self:
+        if (self.c2pa_key is None) != (self.c2pa_certificates is None):
+            raise ValueError("c2pa_key and c2pa_certificates: give both, or neither")
         return self
 
     def base_model_folders(self) -> dict[str, Path]:
@@ -226,9 +347,17 @@ class Settings(BaseSettings):
             folders |= {path.name: path.absolute() for path in sorted(self.base_models.iterdir())}
         return {name: path for name, path in folders.items() if (path / "model_index.json").is_file()}
 
+    def networks_of_webhooks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """Return the networks that webhooks may reach although they are not public."""
+        return tuple(ip_network(each.strip()) for each in self.webhook_networks.split(",") if each)
+
     def signing_secret(self) -> bytes:
         """Return the key that signs links; the first process to ask draws it."""
         return (self.secret or once_written(self.state / "secret", secrets.token_urlsafe(48))).encode()
+
+    def former_secrets(self) -> tuple[bytes, ...]:
+        """Return the keys that signed links before; what they signed is still good."""
+        return tuple(each.encode() for each in (self.previous_secrets or "").split())
 
 
 def once_written(path: Path, text: str) -> str:

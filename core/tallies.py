@@ -67,12 +67,12 @@ def _count_begun(session: Session) -> int:
     counts: Counts = Counter()
     for attempt in begun:
         kind = whose[attempt.unit_id].kind
-        _add(counts, "claims", kind=kind)
+        add(counts, "claims", kind=kind)
         earlier = [fence for fence in outcomes[attempt.unit_id] if fence < attempt.fence]
         reason = outcomes[attempt.unit_id][max(earlier)] if earlier else None
         if reason in AGAIN:
-            _add(counts, "retries", kind=kind, reason=reason)
-    _write(session, counts)
+            add(counts, "retries", kind=kind, reason=reason)
+    write(session, counts)
     return len(begun)
 
 
@@ -84,16 +84,16 @@ def _count_ended(session: Session) -> int:
     counts: Counts = Counter()
     for attempt in ended:
         kind, project = whose[attempt.unit_id].kind, whose[attempt.unit_id].project
-        seconds = _seconds(attempt.started_at, attempt.ended_at)
-        _add(counts, "attempts", kind=kind, outcome=attempt.outcome)
-        _add(counts, "gpu_seconds", seconds * attempt.gpus, project=project)
-        _add(counts, "project_seconds", seconds, kind=kind, project=project)
+        seconds = seconds_between(attempt.started_at, attempt.ended_at)
+        add(counts, "attempts", kind=kind, outcome=attempt.outcome)
+        add(counts, "gpu_seconds", seconds * attempt.gpus, project=project)
+        add(counts, "project_seconds", seconds, kind=kind, project=project)
         if attempt.outcome == Reason.worker_lost.value and attempt.message == SILENT:
-            _add(counts, "lease_losses", kind=kind)
+            add(counts, "lease_losses", kind=kind)
         if attempt.outcome == "succeeded":
-            _add(counts, "unit_seconds", kind=kind, le=bucket(seconds))
-            _add(counts, "unit_seconds_sum", seconds, kind=kind)
-    _write(session, counts)
+            add(counts, "unit_seconds", kind=kind, le=bucket(seconds))
+            add(counts, "unit_seconds_sum", seconds, kind=kind)
+    write(session, counts)
     return len(ended)
 
 
@@ -133,15 +133,18 @@ def _whose(session: Session, ids: Iterable[str]) -> dict[str, _Whose]:
     return {unit_id: _Whose(kind.value, project or "") for unit_id, kind, project in rows}
 
 
-def _seconds(started: datetime, ended: datetime) -> float:
+def seconds_between(started: datetime, ended: datetime) -> float:
+    """Return how long something took; not less than nothing."""
     return max(0.0, (ended - started).total_seconds())  # two hosts may have told these times
 
 
-def _add(counts: Counts, name: str, value: float = 1.0, **labels: str) -> None:
+def add(counts: Counts, name: str, value: float = 1.0, **labels: str) -> None:
+    """Add to a counter."""
     counts[name, json.dumps(labels, sort_keys=True)] += value  # type: ignore[assignment]  # seconds are counted too
 
 
-def _write(session: Session, counts: Counts) -> None:
+def write(session: Session, counts: Counts) -> None:
+    """Add what was counted to what is in the database."""
     # In one order everywhere, so that two beats never wait for each other's rows.
     rows = [
         {"name": name, "labels": labels, "value": counts[name, labels]} for name, labels in sorted(counts)

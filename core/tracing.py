@@ -19,6 +19,7 @@ from core.settings import Settings
 TRACER = trace.get_tracer("spindle")
 W3C = TraceContextTextMapPropagator()
 REQUEST_ID = "request_id"
+TRACEPARENT = "traceparent"
 
 
 def configure_tracing(settings: Settings, *, service: str) -> None:
@@ -43,6 +44,11 @@ def current_origin() -> dict[str, str] | None:
     if request_id is not None:
         origin[REQUEST_ID] = str(request_id)
     return origin or None
+
+
+def request_of(origin: Mapping[str, str] | None) -> dict[str, str]:
+    """Return what the log lines of the work tell of the request that caused it: its id, where it is known."""
+    return {} if not origin or REQUEST_ID not in origin else {REQUEST_ID: origin[REQUEST_ID]}
 
 
 @contextmanager
@@ -71,9 +77,35 @@ def span(
         yield opened
 
 
-def note_span(name: str, *, began: int) -> None:
-    """Add a span of work that has just ended, inside the present one."""
-    TRACER.start_span(name, start_time=began).end()
+def note_span(
+    name: str, *, began: int, ended: int | None = None, inside: Span | None = None, **attributes: Any
+) -> Span:
+    """Add a span of work that is over and return it.
+
+    Args:
+        name: what was done.
+        began: when, in nanoseconds since 1970.
+        ended: likewise; now when missing.
+        inside: the span around it; the present one when missing.
+        attributes: stand as ``spindle.NAME``; None is left out.
+    """
+    told = {f"spindle.{key}": value for key, value in attributes.items() if value is not None}
+    context = None if inside is None else trace.set_span_in_context(inside)
+    noted = TRACER.start_span(name, context=context, attributes=told, start_time=began)
+    noted.end(end_time=ended)
+    return noted
+
+
+def is_traced() -> bool:
+    """Tell whether the work at hand is part of a trace."""
+    return trace.get_current_span().get_span_context().is_valid
+
+
+def carried() -> dict[str, str]:
+    """Return the headers by which a message carries the place in the trace; none where there is no trace."""
+    headers: dict[str, str] = {}
+    W3C.inject(headers)
+    return headers
 
 
 def mark_failed(reason: str, message: str) -> None:

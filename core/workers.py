@@ -1,18 +1,28 @@
 """Workers: who they are, what they have, and when they were last seen, by the database's clock."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from core.clock import database_now
 from core.models import UnitKind, WorkerNode
+from core.paging import Page, page
 from core.runs.capabilities import Capabilities, Node
 from core.upsert import insert
 
 SEEN_SECONDS = 60.0
 LIVING_SECONDS = 20.0  # four heartbeats
 KEEP_SECONDS = 7 * 24 * 3600.0
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A worker that was seen in the last week, and whether it was just now."""
+
+    node: WorkerNode
+    living: bool
 
 
 def heartbeat(
@@ -37,6 +47,7 @@ def heartbeat(
             "device": has.device,
             "gpus": has.gpus,
             "memory_bytes": has.memory_bytes,
+            "nodes": has.nodes,
         }
     session.execute(
         insert(session, WorkerNode)
@@ -54,10 +65,18 @@ def living(session: Session, *, within: float = LIVING_SECONDS) -> list[Node]:
         Node(
             node.name,
             frozenset(map(UnitKind, node.kinds or ())),
-            Capabilities(tuple(node.queues or ()), node.device, node.gpus, node.memory_bytes),
+            Capabilities(tuple(node.queues or ()), node.device, node.gpus, node.memory_bytes, node.nodes),
         )
         for node in session.scalars(nodes.order_by(WorkerNode.name).execution_options(populate_existing=True))
     ]
+
+
+def everyone(session: Session, *, after: str | None = None, limit: int = 100) -> Page[Seen]:
+    """Return the workers that were seen in the last week, whatever they do, by their names."""
+    nodes = page(session, select(WorkerNode), by=WorkerNode.name, after=after, limit=limit, ascending=True)
+    just_now = select(WorkerNode.name).where(WorkerNode.seen_at > database_now(plus=-LIVING_SECONDS))
+    living_now = set(session.scalars(just_now))
+    return Page([Seen(node, node.name in living_now) for node in nodes.items], nodes.has_more)
 
 
 def leave(session: Session, *, name: str) -> None:
