@@ -1,18 +1,22 @@
-"""``python -m spin_engine``: a whole job, an evaluation, one work unit, or the warm drawing process."""
+"""``python -m spin_engine``: a job, an evaluation, one unit or transfer, or the warm drawing process."""
 
 import argparse
 import json
 import os
 import signal
 import sys
+import time
 import traceback
 from pathlib import Path
 from typing import Literal, TextIO
 
+from spin_engine import launch
 from spin_engine.config import JobConfig
+from spin_engine.phases import span_line
 from spin_engine.reporter import ErrorsOnly, JsonLines, Reporter, Terminal
 from spin_engine.runtime import prepare_environment
 from spin_engine.stopping import Stop, Stopped
+from spin_engine.transfer_spec import TRANSFER
 from spin_engine.unit_spec import TEMPORARY_FAILURE, UnitSpec
 
 EPILOG = """\
@@ -21,23 +25,32 @@ python -m spin_engine evaluate CONFIG.yaml --out DIR
                                                draw prompts with a model, and an opponent, and measure them
 python -m spin_engine estimate CONFIG.yaml     what a job will need: memory of each device, disk, time here
 python -m spin_engine unit SPEC.json           one work unit; JSON lines on stdout
+python -m spin_engine launch ... SPEC.json     a train unit in several processes of this host
+python -m spin_engine transfer SPEC.json       one export or import of a model; JSON lines on stdout
 python -m spin_engine serve                    draw pictures: a JSON request a line in, a JSON answer a line
 out
 
 exit codes: 0 done; 75 stopped by SIGTERM or Ctrl-C, run it again; 65 a mistake in the config or the data;
-71 out of memory; 70 a crash
+71 out of memory; 70 a crash; 76 another process of the same training ended
 """
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     given = sys.argv[1:] if arguments is None else arguments
-    if given[:1] == ["unit"]:
-        parser = argparse.ArgumentParser("python -m spin_engine unit", description="Run one work unit.")
-        parser.add_argument("spec", type=Path, help="JSON file of a UnitSpec (see spin_engine/unit_spec.py)")
-        return _unit(parser.parse_args(given[1:]).spec)
+    if given[:1] in (["unit"], ["transfer"]):
+        [what] = given[:1]
+        parser = argparse.ArgumentParser(f"python -m spin_engine {what}", description=f"Run one {what}.")
+        parser.add_argument("spec", type=Path, help=f"JSON file (see spin_engine/{what}_spec.py)")
+        return _unit(parser.parse_args(given[1:]).spec, transfer=what == "transfer")
+    if given[:1] == ["launch"]:
+        return launch.main(given[1:])
     if given[:1] == ["serve"]:
-        return _serve()
+        parser = argparse.ArgumentParser("python -m spin_engine serve", description="Draw what stdin asks.")
+        parser.add_argument(
+            "--memory-bytes", type=int, default=0, help="what models may take; 0: what is reasonable"
+        )
+        return _serve(parser.parse_args(given[1:]).memory_bytes)
     if given[:1] == ["estimate"]:
         return _estimate(given[1:])
     if given[:1] == ["evaluate"]:
@@ -133,37 +146,46 @@ def _estimate(given: list[str]) -> int:
     return 0
 
 
-def _unit(path: Path) -> int:
-    """Run one work unit for a program: JSON lines on stdout, everything else on stderr."""
+def _unit(path: Path, *, transfer: bool) -> int:
+    """Run one work unit or transfer for a program: JSON lines on stdout, everything else on stderr."""
+    began = time.time_ns()
     stop = Stop()
     stop.listen(signal.SIGTERM)
     prepare_environment()
-    from spin_engine.unit import EXIT_CODES, reason_of, run_unit  # noqa: PLC0415  # imports torch, after its settings
+    from spin_engine.transfers.run import run_transfer  # noqa: PLC0415  # imports torch, after its settings
+    from spin_engine.unit import EXIT_CODES, reason_of, run_unit  # noqa: PLC0415  # likewise
 
     with _own_stdout() as lines:
         reporter: Reporter = JsonLines(lines)
         if os.environ.get("RANK", "0") != "0":
             reporter = ErrorsOnly(reporter)
+        reporter.send(span_line("import", began))
         try:
-            run_unit(UnitSpec.model_validate(json.loads(path.read_text())), reporter, stop)
+            told = json.loads(path.read_text())
+            if transfer:
+                run_transfer(TRANSFER.validate_python(told), reporter, stop)
+            else:
+                run_unit(UnitSpec.model_validate(told), reporter, stop)
         except Stopped:
             return TEMPORARY_FAILURE
         except Exception as error:  # noqa: BLE001  # told with its reason, never passed over
             traceback.print_exc()
             reason = reason_of(error)
+            if reason == "worker_lost":  # whoever ended knows why; ``launch`` tells it
+                return EXIT_CODES[reason]
             reporter.send({"type": "error", "reason": reason, "message": f"{error}" or type(error).__name__})
             return EXIT_CODES[reason]
         reporter.send({"type": "done"})
     return 0
 
 
-def _serve() -> int:
+def _serve(memory_bytes: int) -> int:
     """Run the warm drawing process: answers on stdout, everything else on stderr."""
     prepare_environment()
     from spin_engine.serve import serve  # noqa: PLC0415  # imports torch, after its settings
 
     with _own_stdout() as answers:
-        serve(sys.stdin, answers)
+        serve(sys.stdin, answers, memory_bytes=memory_bytes)
     return 0
 
 

@@ -5,6 +5,8 @@ import torch
 import transformers.utils.logging
 from accelerate import Accelerator
 
+from spin_engine.rendezvous import meet
+
 
 def accelerator() -> Accelerator:
     """Return accelerate's view of device, precision and processes, with deterministic kernels.
@@ -17,7 +19,9 @@ def accelerator() -> Accelerator:
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # set by the module
     torch.backends.cudnn.benchmark = False
+    met = meet()
     made = Accelerator()
+    del met
     if made.mixed_precision not in ("no", "bf16", "fp16"):
         raise ValueError(f"mixed precision {made.mixed_precision} is not supported: use no, bf16 or fp16")
     return made

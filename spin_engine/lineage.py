@@ -6,7 +6,6 @@ from the same things, or going on after a kill, gives the same entry.
 """
 
 import hashlib
-import importlib.metadata
 import json
 from pathlib import Path
 from typing import Any
@@ -14,18 +13,13 @@ from typing import Any
 from spin_engine import weights
 from spin_engine.files import sha256_of
 from spin_engine.hyperparameters import IterationPlan
+from spin_engine.packages import versions
 from spin_engine.unit_spec import UnitSpec
 
-PACKAGES = ("torch", "diffusers", "transformers", "peft", "accelerate")
 PUBLISHED = Path("spindle") / "lineage.json"
 """Where a published model has it."""
 
 Entry = dict[str, Any]
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of what computes."""
-    return {name: importlib.metadata.version(name) for name in PACKAGES}
 
 
 def digest(folder: Path) -> str:

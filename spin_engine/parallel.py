@@ -17,6 +17,7 @@ from torch import Tensor
 from spin_engine.itinerary import Look
 from spin_engine.optimizer import Optimizer
 from spin_engine.policy import trained
+from spin_engine.sharing import uneven
 
 PIECE = 2**24
 """Numbers in one all-reduce: 64 MiB of float32."""
@@ -53,13 +54,9 @@ class Processes:
             batch_size: looks in a step.
             chunk: looks that are of one bucket; None without buckets.
         """
-        if batch_size % self.count:
-            raise ValueError(f"batch_size must be a multiple of the {self.count} processes")
-        if chunk is not None and batch_size // chunk % self.count and chunk % self.count:
-            raise ValueError(
-                f"with aspect_buckets and {self.count} processes, micro_batch_size, or the number of "
-                "micro-batches in a batch, must be a multiple of the processes"
-            )
+        why = uneven(batch_size, chunk, self.count)
+        if why is not None:
+            raise ValueError(why)
 
     def share(self, looks: Sequence[Look], chunk: int | None) -> list[Sequence[Look]]:
         """Return what this process looks at, in groups of one bucket (one group without buckets)."""

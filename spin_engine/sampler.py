@@ -32,7 +32,73 @@ def contrasts(family: Family, guidance: float) -> bool:
     return guidance != 1 and family.guidance == "classifier_free"
 
 
-@torch.inference_mode()
+class Trajectory:
+    """A batch on its way from noise to pictures, a step at a time.
+
+    Attributes:
+        times: of the steps, in order: what ``step`` is called with.
+        latents: x_t, (B, C, H, W), on the family's device.
+    """
+
+    def __init__(
+        self,
+        family: Family,
+        condition: Condition,
+        negative: Condition | None,
+        noise: Tensor,
+        *,
+        steps: int,
+        guidance: float,
+    ) -> None:
+        """Stand at the noise; the arguments are those of ``sample``."""
+        self._family = family
+        self._solver = family.solver(steps, (noise.shape[1], noise.shape[2], noise.shape[3]))
+        self._guided = contrasts(family, guidance)
+        self._guidance = guidance
+        if family.guidance == "none" and guidance != 1:
+            warnings.warn(f"this model takes no guidance: {guidance} changes nothing", stacklevel=3)
+        if family.guidance == "embedded":
+            condition = condition | {"guidance": torch.full((len(noise),), guidance, device=family.device)}
+        if self._guided:
+            assert negative is not None, "guidance needs something to be guided away from"
+            condition = {name: torch.cat([negative[name], condition[name]]) for name in condition}
+        self._condition = condition
+        self._last: tuple[Tensor, Tensor, Tensor] | None = None
+        self.latents = noise.to(family.device)
+        self.times: Tensor = self._solver.timesteps
+
+    @torch.inference_mode()
+    def step(self, t: Tensor) -> None:
+        """Take the step at the time t, which is a scalar."""
+        latents, guided = self.latents, self._guided
+        x_t = torch.cat([latents, latents]) if guided else latents
+        answer = self._family.predict(x_t, t.expand(len(x_t)), self._condition)
+        if guided:
+            away, towards = answer.chunk(2)
+            answer = away + self._guidance * (towards - away)
+        self._last = (latents, answer, t)
+        self.latents = self._solver.step(answer, t, latents, return_dict=False)[0]
+
+    @torch.inference_mode()
+    def look(self) -> Tensor:
+        """Return the clean latents (B, C, H, W) that the last step's answer points at."""
+        assert self._last is not None, "there is nothing to see before the first step"
+        latents, answer, t = self._last
+        return self._family.process.clean(latents, answer, t.expand(len(latents))).float()
+
+    @torch.inference_mode()
+    def keep(self, rows: Sequence[int]) -> None:
+        """Go on with these of the batch alone."""
+        chosen = torch.tensor(rows, device=self.latents.device)
+        both = torch.cat([chosen, chosen + len(self.latents)]) if self._guided else chosen
+        self._condition = {name: each[both] for name, each in self._condition.items()}
+        self.latents = self.latents[chosen]
+        self._last = None
+        past = getattr(self._solver, "model_outputs", None)  # of a solver of several steps
+        if past is not None:
+            self._solver.model_outputs = [None if each is None else each[chosen] for each in past]
+
+
 def sample(
     family: Family,
     condition: Condition,
@@ -57,28 +123,14 @@ def sample(
         each_step: called after every step.
         each_state: called before every step with x_t, (B, C, H, W).
     """
-    solver = family.solver(steps, (noise.shape[1], noise.shape[2], noise.shape[3]))
-    guided = contrasts(family, guidance)
-    if family.guidance == "none" and guidance != 1:
-        warnings.warn(f"this model takes no guidance: {guidance} changes nothing", stacklevel=2)
-    if family.guidance == "embedded":
-        condition = condition | {"guidance": torch.full((len(noise),), guidance, device=family.device)}
-    if guided:
-        assert negative is not None, "guidance needs something to be guided away from"
-        condition = {name: torch.cat([negative[name], condition[name]]) for name in condition}
-    latents = noise.to(family.device)
-    for t in solver.timesteps:
+    path = Trajectory(family, condition, negative, noise, steps=steps, guidance=guidance)
+    for t in path.times:
         if each_state is not None:
-            each_state(latents)
-        x_t = torch.cat([latents, latents]) if guided else latents
-        answer = family.predict(x_t, t.expand(len(x_t)), condition)
-        if guided:
-            away, towards = answer.chunk(2)
-            answer = away + guidance * (towards - away)
-        latents = solver.step(answer, t, latents, return_dict=False)[0]
+            each_state(path.latents)
+        path.step(t)
         if each_step is not None:
             each_step()
-    return latents.float()
+    return path.latents.float()
 
 
 def draw(

@@ -1,142 +1,240 @@
-"""The warm drawing process: one JSON request a line on stdin, one JSON answer a line on stdout.
+"""The warm drawing process: JSON lines on stdin and stdout.
 
-Request: ``{"id", "base": folder, "weights": folder | null, "prompt", "negative_prompt": text | null,
-"seeds": [int, ...], "width": pixels | null, "height": pixels | null, "steps", "guidance_scale",
-"out": folder}``.
-Answer: ``{"id", "files": ["0.png", ...], "seconds"}``, or ``{"id", "error", "reason"}`` where the reason is
-``user_error``, ``out_of_memory`` or ``internal``. A failed request never ends the process; stdin's end does.
+In: a batch of drawings that are drawn together (``serving.requests.Batch``), or ``{"cancel": [id, ...]}``.
+
+Out, for each drawing one of
+
+- ``{"id", "files": ["0.png", ...], "seconds", "together"}``: how many pictures were drawn in one go;
+- ``{"id", "error", "reason"}``: ``user_error``, ``out_of_memory``, ``disk_full`` or ``internal``;
+- ``{"id", "cancelled": true}``.
+
+Before that, where it was asked for, ``{"type": "partial", "id", "picture", "index", "file"}``: the clean
+picture that the step at hand points at, by the real decoder. For each batch ``{"type": "nearly", "id"}`` when
+only decoding is left.
+
+PNG files are written by threads of their own while the next batch is drawn. A failed drawing never ends the
+process; stdin's end does.
 """
 
 import json
+import queue
+import threading
 import time
 import traceback
-from collections import OrderedDict
-from pathlib import Path
-from typing import IO, Annotated, Any
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import IO, Any
 
 import torch
-from pydantic import Field, ValidationError
-from safetensors import SafetensorError
+from PIL import Image
+from pydantic import ValidationError
 
-from spin_engine.families.family import Family
-from spin_engine.families.loader import load
-from spin_engine.hyperparameters import Config
-from spin_engine.sampler import draw
+from spin_engine.device import is_out_of_memory
+from spin_engine.disk import is_disk_full
+from spin_engine.serving import png
+from spin_engine.serving.drawing import Picture, draw_batch
+from spin_engine.serving.requests import Batch, Cancel, Wish
+from spin_engine.serving.warm import Warm
 
-WARM = 2
-BATCH = 4
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
-Side = Annotated[int, Field(ge=8, le=4096)]
-
-
-class DrawRequest(Config):
-    """One line of stdin. ``base`` and ``weights`` are folders whose contents never change."""
-
-    id: str
-    base: Path
-    weights: Path | None = None
-    prompt: str
-    negative_prompt: str | None = None
-    seeds: list[Seed] = Field(min_length=1, max_length=64)
-    width: Side | None = None
-    height: Side | None = None
-    steps: int = Field(ge=1, le=1000)
-    guidance_scale: float = Field(ge=1, le=50)
-    out: Path
+WRITERS = 2
+AHEAD = 4  # pictures that wait for a writer, for each of them
 
 
-class Warm:
-    """The families used last, loaded; the one unused for longest makes room for a new one."""
+class Answers:
+    """Writes lines to whoever listens, and knows which drawings are still to be answered."""
 
-    def __init__(self, *, size: int, device: torch.device | str) -> None:
-        """Hold at most ``size`` families on ``device``."""
-        self.size = size
-        self.device = device
-        self._families: OrderedDict[tuple[Path, Path | None], Family] = OrderedDict()
+    def __init__(self, stdout: IO[str]) -> None:
+        self._stdout = stdout
+        self._guard = threading.Lock()
+        self._open: set[str] = set()
+        self._unwanted: set[str] = set()
 
-    def family(self, base: Path, weights: Path | None) -> Family:
-        """Return the family of ``base`` with ``weights``, loading it if it is not warm."""
-        key = (base, weights)
-        if key in self._families:
-            self._families.move_to_end(key)
+    def begin(self, ids: Collection[str]) -> None:
+        """Owe answers."""
+        with self._guard:
+            self._open |= set(ids)
+
+    def cancel(self, ids: Collection[str]) -> None:
+        """Note what nobody wants any more; what was answered already is left alone."""
+        with self._guard:
+            self._unwanted |= self._open & set(ids)
+
+    @property
+    def unwanted(self) -> frozenset[str]:
+        """What nobody wants of that which is owed."""
+        with self._guard:
+            return frozenset(self._unwanted)
+
+    def say(self, line: dict[str, Any]) -> None:
+        """Write a line."""
+        with self._guard:
+            self._write(line)
+
+    def answer(self, drawing_id: str | None, **told: Any) -> None:
+        """Write the answer of a drawing, unless it has one."""
+        with self._guard:
+            if drawing_id is not None:
+                if drawing_id not in self._open:
+                    return
+                self._open.discard(drawing_id)
+                self._unwanted.discard(drawing_id)
+            self._write({"id": drawing_id, **told})
+
+    def _write(self, line: dict[str, Any]) -> None:
+        self._stdout.write(json.dumps(line) + "\n")
+        self._stdout.flush()
+
+
+@dataclass
+class Show:
+    """What becomes of one batch (see ``serving.drawing.Audience``)."""
+
+    batch: Batch
+    answers: Answers
+    writers: ThreadPoolExecutor
+    room: threading.Semaphore
+    began: float = field(default_factory=time.monotonic)
+    _left: dict[str, int] = field(default_factory=dict)
+    _guard: threading.Lock = field(default_factory=threading.Lock)
+
+    def unwanted(self) -> Collection[str]:
+        """Return the ids of drawings that nobody wants any more."""
+        return self.answers.unwanted
+
+    def nearly(self) -> None:
+        """Tell that only decoding is left."""
+        self.answers.say({"type": "nearly", "id": self.batch.id})
+
+    def glimpse(self, picture: Picture, index: int, image: Image.Image) -> None:
+        """Write a picture on its way, and tell of it."""
+        file = f"partial-{picture.place}-{index}.png"
+        self._save(picture, image, file)
+        told = {"picture": picture.place, "index": index, "file": file}
+        self.answers.say({"type": "partial", "id": picture.wish.id, **told})
+
+    def drawn(self, picture: Picture, image: Image.Image, *, together: int) -> None:
+        """Write a picture, and answer when it is the last of its drawing."""
+
+        def write() -> None:
+            wish = picture.wish
+            self._save(picture, image, f"{picture.place}.png")
+            with self._guard:
+                self._left[wish.id] = left = self._left.get(wish.id, len(wish.seeds)) - 1
+            if left == 0:
+                self.answers.answer(
+                    wish.id,
+                    files=[f"{place}.png" for place in range(len(wish.seeds))],
+                    seconds=round(time.monotonic() - self.began, 3),
+                    together=together,
+                )
+
+        self._later(picture, write)
+
+    def failed(self, wish: Wish, error: BaseException) -> None:
+        """Answer that it came to nothing, and why."""
+        if is_out_of_memory(error):
+            self.answers.answer(wish.id, error=f"not enough memory: {error}", reason="out_of_memory")
+        elif isinstance(error, ValueError):
+            self.answers.answer(wish.id, error=str(error), reason="user_error")
         else:
-            while len(self._families) >= self.size:
-                self._families.popitem(last=False)
-            self._families[key] = load(base, weights, self.device)
-        return self._families[key]
+            traceback.print_exception(error)
+            reason = "disk_full" if is_disk_full(error) else "internal"
+            self.answers.answer(wish.id, error=f"{type(error).__name__}: {error}", reason=reason)
 
-    def forget(self, base: Path, weights: Path | None) -> None:
-        """Drop a family, so that its next use loads it again."""
-        self._families.pop((base, weights), None)
+    def _save(self, picture: Picture, image: Image.Image, file: str) -> None:
+        picture.wish.out.mkdir(parents=True, exist_ok=True)
+        png.save(image, picture.wish.out / file, picture.wish, self.batch, picture.seed)
 
-    def clear(self) -> None:
-        """Drop every family and give their memory back to the device."""
-        self._families.clear()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+    def _later(self, picture: Picture, write: Callable[[], None]) -> None:
+        def run() -> None:
+            try:
+                write()
+            except (OSError, ValueError, RuntimeError) as error:
+                self.failed(picture.wish, error)
+            finally:
+                self.room.release()
+
+        self.room.acquire()
+        self.writers.submit(run)
 
 
-def serve(stdin: IO[str], stdout: IO[str]) -> None:
-    """Answer requests until ``stdin`` ends."""
-    warm = Warm(size=WARM, device="cuda" if torch.cuda.is_available() else "cpu")
+def serve(stdin: IO[str], stdout: IO[str], *, memory_bytes: int = 0) -> None:
+    """Answer requests until ``stdin`` ends.
+
+    Args:
+        stdin: where requests come from; they are read while others are drawn, for one may cancel another.
+        stdout: where answers go.
+        memory_bytes: what models may take; 0: what is reasonable on this device.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    warm = Warm(limit=memory_bytes, device=device)
+    answers = Answers(stdout)
+    batches: queue.SimpleQueue[tuple[Batch, list[Wish]] | None] = queue.SimpleQueue()
+    reader = threading.Thread(target=_read, args=(stdin, batches, answers), name="reader", daemon=True)
+    reader.start()
+    with ThreadPoolExecutor(WRITERS, thread_name_prefix="writer") as writers:
+        room = threading.Semaphore(WRITERS * AHEAD)
+        while (waiting := batches.get()) is not None:
+            batch, wishes = waiting
+            draw_batch(batch, wishes, warm, Show(batch, answers, writers, room))
+            for wish in wishes:
+                if wish.id in answers.unwanted:
+                    answers.answer(wish.id, cancelled=True)
+
+
+def _read(
+    stdin: IO[str], batches: "queue.SimpleQueue[tuple[Batch, list[Wish]] | None]", answers: Answers
+) -> None:
     for line in stdin:
-        if line.strip():
-            stdout.write(json.dumps(answer(line, warm)) + "\n")
-            stdout.flush()
+        if not line.strip():
+            continue
+        try:
+            if '"cancel"' in line and isinstance(raw := json.loads(line), dict) and "cancel" in raw:
+                answers.cancel(Cancel.model_validate(raw).cancel)
+                continue
+            batch = Batch.model_validate_json(line)
+        except ValueError as error:  # of pydantic too
+            _refuse(line, error, answers)
+            continue
+        wishes = _wishes(batch, answers)
+        if wishes:
+            batches.put((batch, wishes))
+    batches.put(None)
 
 
-def answer(line: str, warm: Warm) -> dict[str, Any]:
-    """Return the answer to one line; every failure is an answer too."""
-    try:
-        request = DrawRequest.model_validate_json(line)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "request"
-        return {"id": _id_of(line), "error": f"{where}: {first['msg']}", "reason": "user_error"}
-    started = time.monotonic()
-    try:
-        files = _draw(request, warm)
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        warm.clear()
-        return {"id": request.id, "error": f"not enough memory: {error}", "reason": "out_of_memory"}
-    except ValueError as error:
-        warm.forget(request.base, request.weights)
-        return {"id": request.id, "error": str(error), "reason": "user_error"}
-    except (OSError, RuntimeError, SafetensorError) as error:
-        traceback.print_exc()
-        warm.forget(request.base, request.weights)
-        return {"id": request.id, "error": f"{type(error).__name__}: {error}", "reason": "internal"}
-    return {"id": request.id, "files": files, "seconds": round(time.monotonic() - started, 3)}
+def _wishes(batch: Batch, answers: Answers) -> list[Wish]:
+    """Return the drawings of a batch that can be drawn; the others are answered."""
+    wishes = []
+    for told in batch.drawings:
+        drawing_id = told.get("id") if isinstance(told.get("id"), str) else None
+        if drawing_id is not None:
+            answers.begin([drawing_id])
+        try:
+            wishes.append(Wish.model_validate(told))
+        except ValidationError as error:
+            answers.answer(drawing_id, error=_why(error), reason="user_error")
+    return wishes
 
 
-def _draw(request: DrawRequest, warm: Warm) -> list[str]:
-    """Draw the pictures of a request into its folder; return their names, in the order of the seeds."""
-    family = warm.family(request.base, request.weights)
-    request.out.mkdir(parents=True, exist_ok=True)
-    files: list[str] = []
-    for start in range(0, len(request.seeds), BATCH):
-        seeds = request.seeds[start : start + BATCH]
-        pictures = draw(
-            family,
-            [request.prompt] * len(seeds),
-            [request.negative_prompt or ""] * len(seeds),
-            seeds,
-            steps=request.steps,
-            guidance=request.guidance_scale,
-            height=request.height,
-            width=request.width,
-        )
-        for picture in pictures:
-            files.append(f"{len(files)}.png")
-            picture.save(request.out / files[-1], "PNG")
-    return files
-
-
-def _id_of(line: str) -> str | None:
-    """Return the id of a request that is otherwise wrong, if it can be read."""
+def _refuse(line: str, error: ValueError, answers: Answers) -> None:
+    """Answer every drawing of a batch that is no batch, as far as any can be read."""
+    told = {"error": _why(error), "reason": "user_error"}
     try:
         raw = json.loads(line)
-    except ValueError:
-        return None
-    found = raw.get("id") if isinstance(raw, dict) else None
-    return found if isinstance(found, str) else None
+        ids = [each["id"] for each in raw["drawings"] if isinstance(each["id"], str)]
+    except (ValueError, KeyError, TypeError):
+        ids = []
+    answers.begin(ids)
+    for drawing_id in ids:
+        answers.answer(drawing_id, **told)
+    if not ids:
+        answers.answer(None, **told)
+
+
+def _why(error: ValueError) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or "request"
+    return f"{where}: {first['msg']}"

@@ -34,6 +34,7 @@ from spin_engine.loss_scale import LossScale
 from spin_engine.losses import Losses
 from spin_engine.optimizer import Optimizer, learning_rate
 from spin_engine.parallel import Processes
+from spin_engine.phases import Stretch
 from spin_engine.policy import trained
 from spin_engine.reporter import Progress, Reporter, checkpoint_line, message_line, metrics_line
 from spin_engine.sharding import gathered, split_like
@@ -169,6 +170,7 @@ class Trainer:
         steps = self._plan.steps
         progress = Progress(reporter, "train", steps, done=self._done)
         self._unwrapped.train()
+        stretch = Stretch(reporter, self._done)
         while self._done < steps and self._state.watch.over is None:
             before = self._state.watch
             reading = self._step(self._done, reporter, stop)
@@ -181,7 +183,8 @@ class Trainer:
                     reporter.send(message_line(text, "warn"))
             last = self._done == steps or self._state.watch.over is not None
             if last or reading.stop or self._done % self._settings.checkpoint_every == 0:
-                self._checkpoint(checkpoints, reporter, keep)
+                with stretch.checkpoint(self._done):
+                    self._checkpoint(checkpoints, reporter, keep)
             if reading.stop and not last:
                 raise Stopped
 

@@ -8,16 +8,20 @@ from typing import Literal
 import torch
 
 from spin_engine.device import is_out_of_memory
+from spin_engine.disk import is_disk_full
+from spin_engine.rendezvous import is_loss_of_peers
 from spin_engine.reporter import Reporter
 from spin_engine.stages import encode, evaluate, generate, publish, train
 from spin_engine.stopping import Stop
-from spin_engine.unit_spec import CRASH, DATA_ERROR, OUT_OF_MEMORY, Kind, UnitSpec
+from spin_engine.unit_spec import CRASH, DATA_ERROR, OUT_OF_MEMORY, PEERS_LOST, Kind, UnitSpec
 
-Reason = Literal["user_error", "out_of_memory", "device_lost", "internal"]
+Reason = Literal["user_error", "out_of_memory", "device_lost", "disk_full", "worker_lost", "internal"]
 EXIT_CODES: dict[Reason, int] = {
     "user_error": DATA_ERROR,
     "out_of_memory": OUT_OF_MEMORY,
     "device_lost": CRASH,
+    "disk_full": CRASH,
+    "worker_lost": PEERS_LOST,
     "internal": CRASH,
 }
 
@@ -52,6 +56,10 @@ def reason_of(error: BaseException) -> Reason:
     """Return why a unit failed."""
     if is_out_of_memory(error):
         return "out_of_memory"
+    if is_loss_of_peers(error):
+        return "worker_lost"
     if isinstance(error, torch.AcceleratorError) or "CUDA error" in str(error) or "NCCL error" in str(error):
         return "device_lost"
+    if is_disk_full(error):
+        return "disk_full"
     return "user_error" if isinstance(error, ValueError) else "internal"

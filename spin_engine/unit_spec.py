@@ -31,8 +31,11 @@ OPTIONAL: dict[Kind, frozenset[str]] = {
 REMOTE = frozenset({"data", "validation", "encoded"})
 """What can be streamed from a URI; the rest is loaded whole."""
 
-DONE, TEMPORARY_FAILURE, DATA_ERROR, OUT_OF_MEMORY, CRASH = 0, 75, 65, 71, 70
-"""Exit codes: done; stopped with a checkpoint, run again; the user's mistake; too little memory; the rest."""
+DONE, TEMPORARY_FAILURE, DATA_ERROR, OUT_OF_MEMORY, CRASH, PEERS_LOST = 0, 75, 65, 71, 70, 76
+"""Exit codes: done; stopped with a checkpoint, run again; the user's mistake; too little memory; the rest.
+
+76, of one of several processes: another has ended, and knows why.
+"""
 
 
 class UnitSpec(Config):

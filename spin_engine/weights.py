@@ -6,6 +6,7 @@ the sha256 of each file.
 """
 
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -53,15 +54,47 @@ def load(layout: Layout, base: Path, weights: Path | None, device: torch.device)
     )
     denoiser.register_to_config(_name_or_path="")  # a path of this machine, which saving would tell
     if kind == "lora":
+        assert weights is not None, "it is an adapter"
+        return load_adapter(layout, denoiser, weights, device)
+    return denoiser.requires_grad_(requires_grad=False).to(device)
+
+
+def load_adapter(
+    layout: Layout, denoiser: Any, weights: Path, device: torch.device, *, name: str = ADAPTER
+) -> Any:
+    """Put the adapter of a weights folder beside a denoiser's weights, and return it: frozen, on its device.
+
+    Several stand side by side under names of their own; the last one loaded is at work (``use_adapter``).
+    """
+    with warnings.catch_warnings():
+        # peft warns of a second adapter, which is what is wanted.
+        warnings.filterwarnings("ignore", message="Already found a `peft_config` attribute")
         denoiser.load_lora_adapter(
             str(weights),
             weight_name=ADAPTER_FILE,
             prefix=layout.subfolder,
-            adapter_name=ADAPTER,
+            adapter_name=name,
             use_safetensors=True,
             local_files_only=True,
         )
     return denoiser.requires_grad_(requires_grad=False).to(device)
+
+
+def use_adapter(denoiser: Any, name: str | None) -> None:
+    """Let one adapter work, or with None the denoiser as it is."""
+    if name is not None:
+        denoiser.enable_adapters()
+        denoiser.set_adapter(name)
+    elif getattr(denoiser, "peft_config", None):
+        denoiser.disable_adapters()
+
+
+def drop_adapter(denoiser: Any, name: str) -> None:
+    """Take an adapter away; with the last one, all traces of any."""
+    if len(denoiser.peft_config) == 1:
+        denoiser.unload_lora()
+    else:
+        denoiser.delete_adapters(name)
 
 
 def add_adapter(layout: Layout, denoiser: Any, *, rank: int, seed: int) -> None:
@@ -110,15 +143,21 @@ def save(
     folder.mkdir(parents=True, exist_ok=True)
     if kind == "lora":
         layers = get_peft_model_state_dict(denoiser, state_dict=state, adapter_name=ADAPTER)
-        if layout.subfolder == "unet":
-            # U-Nets have names of their own for a LoRA's layers. Transformers keep peft's: the conversion
-            # would rename only half of them, and diffusers then loads the other half alone.
-            layers = convert_state_dict_to_diffusers(layers)
-        layout.pipeline.save_lora_weights(folder, **{f"{layout.subfolder}_lora_layers": layers})
+        write_adapter(layout, layers, folder)
     else:
         written = denoiser if state is None else _made_of(layout, denoiser.config, state)
         written.save_pretrained(folder / layout.subfolder, safe_serialization=True)
     describe(folder, about)
+
+
+def write_adapter(layout: Layout, layers: Mapping[str, Tensor], folder: Path) -> None:
+    """Write an adapter's layers, named as peft has them, in diffusers' layout."""
+    named = dict(layers)
+    if layout.subfolder == "unet":
+        # U-Nets have names of their own for a LoRA's layers. Transformers keep peft's: the conversion
+        # would rename only half of them, and diffusers then loads the other half alone.
+        named = convert_state_dict_to_diffusers(named)
+    layout.pipeline.save_lora_weights(folder, **{f"{layout.subfolder}_lora_layers": named})
 
 
 def _made_of(layout: Layout, config: Mapping[str, Any], state: Mapping[str, Tensor]) -> Any:

@@ -64,7 +64,7 @@ def _to_gaussian(
     roots = np.sqrt(np.linalg.eigvalsh(root @ covariances @ root).clip(min=0)).sum(axis=1)
     spreads = np.trace(covariances, axis1=1, axis2=2) + np.trace(covariance)
     distances: NDArray[np.float64] = ((means - mean) ** 2).sum(axis=1) + spreads - 2 * roots
-    return distances
+    return distances.clip(min=0)  # of equal sets, rounding alone could make it negative
 
 
 def kernel_distance(

@@ -56,6 +56,17 @@ class Discrete:
         signal, spread = self.coefficients(t)
         return signal * noise - spread * x_0
 
+    def clean(self, x_t: Tensor, answer: Tensor, t: Tensor) -> Tensor:
+        """Return the x_0, (B, C, H, W), that the answer (B, C, H, W) for x_t at t (B,) points at.
+
+        epsilon: (x_t - sqrt(1 - alpha_bar_t) answer) / sqrt(alpha_bar_t) (arXiv 2010.02502, eq. 9).
+        v_prediction: sqrt(alpha_bar_t) x_t - sqrt(1 - alpha_bar_t) answer (arXiv 2202.00512, app. D).
+        """
+        signal, spread = self.coefficients(t)
+        if self.prediction == "epsilon":
+            return (x_t - spread * answer) / signal
+        return signal * x_t - spread * answer
+
     def snr(self, t: Tensor) -> Tensor:
         """Return alpha_bar_t / (1 - alpha_bar_t), float32 (B,), for t int64 (B,)."""
         alpha_bar = self.alphas_cumprod[t]

@@ -49,6 +49,10 @@ class Flow:
         """Return dx_t / ds = noise - x_0, (B, C, H, W)."""
         return noise - x_0
 
+    def clean(self, x_t: Tensor, answer: Tensor, t: Tensor) -> Tensor:
+        """Return x_0 = x_t - s answer, (B, C, H, W): back along the straight path."""
+        return x_t - (t / TIMESTEPS).view(-1, 1, 1, 1) * answer
+
     def snr(self, t: Tensor) -> Tensor:
         """Return ((1 - s) / s)^2, float32 (B,), for t = 1000 s, float32 (B,)."""
         s = t / TIMESTEPS

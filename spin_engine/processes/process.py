@@ -36,5 +36,8 @@ class Process(Protocol):
     def target(self, x_0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         """Return what the denoiser should answer for ``add_noise(x_0, noise, t)``, (B, C, H, W)."""
 
+    def clean(self, x_t: Tensor, answer: Tensor, t: Tensor) -> Tensor:
+        """Return x_0 (B, C, H, W) as the denoiser's answer for ``x_t`` has it: ``target`` solved for x_0."""
+
     def snr(self, t: Tensor) -> Tensor:
         """Return the signal's share of x_t over the noise's, squared, float32 (B,)."""

@@ -9,12 +9,14 @@ from pathlib import Path
 
 from PIL import Image
 
-from spin_engine import lineage, weights
+from spin_engine import weights
 from spin_engine.data import fit, rows
 from spin_engine.device import accelerator
 from spin_engine.families.loader import load
 from spin_engine.gallery import Gallery, Sitting, fill, seed_of
 from spin_engine.metrics.evaluate import Pictures, evaluate
+from spin_engine.packages import versions
+from spin_engine.phases import phase
 from spin_engine.previews import write_grid
 from spin_engine.reporter import Progress, Reporter
 from spin_engine.stopping import Stop
@@ -58,13 +60,14 @@ def _run(spec: UnitSpec, folder: Path, reporter: Reporter, stop: Stop) -> None:
     drawn = count * settings.eval_seeds
     values: dict[str, dict[str, float]] = {}
     for guidance, pictures in shown.pictures.items():
-        found = evaluate(
-            Pictures(pictures[:drawn], shown.captions[:drawn], shown.real[:count]),
-            judge if judge.is_dir() else None,
-            seed=spec.seed,
-            metrics=settings.metrics,
-            device=accelerator().device,
-        )
+        with phase(reporter, "measure", pictures=drawn, guidance=guidance):
+            found = evaluate(
+                Pictures(pictures[:drawn], shown.captions[:drawn], shown.real[:count]),
+                judge if judge.is_dir() else None,
+                seed=spec.seed,
+                metrics=settings.metrics,
+                device=accelerator().device,
+            )
         mark = "" if guidance == settings.eval_guidances[0] else f"@{guidance:g}"
         values |= {name + mark: asdict(interval) for name, interval in found.values.items()}
     firsts = slice(0, PREVIEWS * settings.eval_seeds, settings.eval_seeds)
@@ -89,7 +92,7 @@ def _run(spec: UnitSpec, folder: Path, reporter: Reporter, stop: Stop) -> None:
         "values": values,
         "gate": None if trained is None else weights.about(trained).get("gate"),
         "samples": [{"prompt": prompt, "seed": seed} for _, prompt, seed in previews],
-        "versions": lineage.versions(),
+        "versions": versions(),
     }
     (spec.out / "metrics.json").write_text(json.dumps(values, indent=2) + "\n")
     (spec.out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
@@ -100,7 +103,8 @@ def _run(spec: UnitSpec, folder: Path, reporter: Reporter, stop: Stop) -> None:
 def _draw(spec: UnitSpec, folder: Path, reporter: Reporter, stop: Stop) -> Drawn:
     """Draw into a folder, so that many large pictures do not fill the memory."""
     settings = spec.method.hyperparameters
-    family = load(spec.inputs["base"], spec.inputs.get("weights"), accelerator().device)
+    with phase(reporter, "load"):
+        family = load(spec.inputs["base"], spec.inputs.get("weights"), accelerator().device)
     side = settings.resolution or family.resolution
     source = spec.inputs.get("validation", spec.inputs["data"])
     captions: list[str] = []
@@ -117,15 +121,16 @@ def _draw(spec: UnitSpec, folder: Path, reporter: Reporter, stop: Stop) -> Drawn
     for guidance in settings.eval_guidances:
         pictures[guidance] = Gallery(folder / f"drawn-{guidance:g}", range(len(captions)))
         pictures[guidance].folder.mkdir()
-        fill(
-            pictures[guidance],
-            family,
-            captions,
-            seeds,
-            Sitting(settings.eval_steps, guidance, side),
-            before=stop.check,
-            after=progress.advance,
-        )
+        with phase(reporter, "draw", pictures=len(captions), guidance=guidance):
+            fill(
+                pictures[guidance],
+                family,
+                captions,
+                seeds,
+                Sitting(settings.eval_steps, guidance, side),
+                before=stop.check,
+                after=progress.advance,
+            )
     return Drawn(captions, seeds, pictures, real[: len(captions) // settings.eval_seeds])
 
 

@@ -9,6 +9,7 @@ from spin_engine import lineage
 from spin_engine import weights as weights_folder
 from spin_engine.device import accelerator
 from spin_engine.families.loader import load
+from spin_engine.phases import phase
 from spin_engine.reporter import Progress, Reporter
 from spin_engine.stopping import Stop
 from spin_engine.unit_spec import UnitSpec
@@ -24,13 +25,17 @@ def run(spec: UnitSpec, reporter: Reporter, stop: Stop) -> None:
     the whole pipeline; ``spindle/lineage.json`` says what the weights came from.
     """
     stop.check()
-    base, weights = spec.inputs["base"], spec.inputs["weights"]
-    model = spec.out / "model"
-    progress = Progress(reporter, "publish", 2)
+    progress = Progress(reporter, "publish", 1)
+    with phase(reporter, "publish"):
+        publish(spec.inputs["base"], spec.inputs["weights"], spec.out / "model")
+    progress.advance()
+
+
+def publish(base: Path, weights: Path, model: Path) -> None:
+    """Write a pipeline with weights on top into a folder, as ``run`` tells."""
     shutil.rmtree(model, ignore_errors=True)
     family = load(base, weights, accelerator().device)
     shutil.copytree(base, model, ignore=_left_out(base, family.layout.subfolder))
-    progress.advance()
     denoiser = family.denoiser
     weights_folder.merge_adapter(denoiser)
     denoiser.save_pretrained(model / family.layout.subfolder, safe_serialization=True)
@@ -39,7 +44,14 @@ def run(spec: UnitSpec, reporter: Reporter, stop: Stop) -> None:
     came_from = lineage.lineage_of(base, weights)
     (model / lineage.PUBLISHED).parent.mkdir(exist_ok=True)
     (model / lineage.PUBLISHED).write_text(json.dumps(came_from, indent=2) + "\n")
-    progress.advance()
+
+
+def copy_extras(base: Path, model: Path) -> None:
+    """Give a pipeline folder what its base recommends and is judged by, but not where the base came from."""
+    extras = base / lineage.PUBLISHED.parent
+    if extras.is_dir():
+        without = shutil.ignore_patterns(lineage.PUBLISHED.name)
+        shutil.copytree(extras, model / lineage.PUBLISHED.parent, ignore=without, dirs_exist_ok=True)
 
 
 def _left_out(base: Path, denoiser: str) -> Callable[[str, list[str]], set[str]]:

@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+import time
 from itertools import islice
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from spin_engine.itinerary import itinerary_for
 from spin_engine.latents import Encoded
 from spin_engine.losses import Losses
 from spin_engine.parallel import splits
+from spin_engine.phases import phase, span_line
 from spin_engine.policy import snapshot, trainable
 from spin_engine.reporter import Progress, Reporter, message_line
 from spin_engine.rivals import rivals_for
@@ -42,7 +44,8 @@ def run(spec: UnitSpec, reporter: Reporter, stop: Stop, *, keep: int | None = No
     encoded = Encoded(spec.place("encoded"), open_shards=spec.method.hyperparameters.shuffle_window)
     _train(spec, encoded, device, reporter, stop, keep)
     if spec.plan.gated and device.is_main_process:
-        _keep_the_better(spec, encoded, device, reporter, stop)
+        with phase(reporter, "gate"):
+            _keep_the_better(spec, encoded, device, reporter, stop)
 
 
 def _train(
@@ -54,6 +57,7 @@ def _train(
     keep: int | None,
 ) -> None:
     """Write theta_k+1; nothing of it stays in memory."""
+    began = time.time_ns()
     settings, plan = spec.method.hyperparameters, spec.plan
     itinerary = itinerary_for(settings, seed=spec.seed, iteration=spec.iteration, layout=encoded.layout)
     start = spec.inputs.get("weights")
@@ -76,8 +80,11 @@ def _train(
     )
     if spec.resume is not None:
         trainer.resume(spec.resume)
+    if device.is_main_process:
+        reporter.send(span_line("load", began))
     trainer.train(spec.out.parent / "checkpoints", reporter, stop, keep=keep)
-    trainer.save_weights(spec.out / "weights")
+    with phase(reporter, "save"):
+        trainer.save_weights(spec.out / "weights")
 
 
 def _policy(spec: UnitSpec, weights: Path | None, device: Accelerator) -> Family:

@@ -14,7 +14,8 @@ def engine() -> Main:
     from spin_engine.runtime import prepare_environment  # noqa: PLC0415  the title first: this takes time
 
     prepare_environment()
-    import spin_engine.unit  # noqa: F401, PLC0415  imports torch, after its settings
+    import spin_engine.transfers.run  # noqa: PLC0415  imports torch, after its settings
+    import spin_engine.unit  # noqa: F401, PLC0415  likewise
     from spin_engine.__main__ import main  # noqa: PLC0415  likewise
 
     return main
