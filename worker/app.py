@@ -5,16 +5,19 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import structlog
-from celery import Celery, signals
-from sqlalchemy.exc import SQLAlchemyError
+from celery import Celery, Task, signals
+from opentelemetry.trace import SpanKind
 from sqlalchemy.orm import Session
 
-from core import drawings, workers
+from core import drawing_claims
 from core.db import transaction
 from core.queue import DRAW, OWN, RUN_UNIT, SERVE, UNITS, celery_app, named
 from core.runs import claims, reaping
-from worker.maintenance import Ear, pulse
-from worker.serve import Easel, run_drawings
+from core.tracing import TRACEPARENT, span
+from worker.easel import easel_for
+from worker.maintenance import Ear, leave, pulse
+from worker.serve import Studio
+from worker.signing import earliest_end, signing_for
 from worker.units import run_units
 from worker.workplace import Workplace
 
@@ -39,22 +42,22 @@ def work_on_units(place: Workplace) -> int:
 
 
 def work_on_drawings(place: Workplace) -> int:
-    """Serve the queue of drawings until SIGTERM; return the exit code."""
-    easel = Easel(place.folder)
+    """Serve the queue of drawings until SIGTERM; return the exit code.
+
+    Raises:
+        worker.signing.Unusable: pictures are to be signed with a key that signs nothing.
+    """
+    signing = signing_for(place.settings, place.database, place.folder)
+    if signing is not None:
+        place.meters.certificate(what="c2pa", expires=earliest_end(signing.certificates))
+    studio = Studio(place, easel_for(place), signing)
 
     def pending(session: Session) -> str | None:
-        return DRAW if drawings.anything_pending(session) else None
+        return DRAW if drawing_claims.anything_pending(session) else None
 
-    try:
-        return _work(
-            place,
-            {SERVE: DRAW},
-            pending,
-            lambda: run_drawings(place, easel),
-            lambda: easel.stop(idle=place.settings.serve_idle_seconds),
-        )
-    finally:
-        easel.stop()
+    return _work(
+        place, {SERVE: DRAW}, pending, studio.ring, studio.rest, begin=studio.start, end=studio.finish
+    )
 
 
 def _work(
@@ -63,6 +66,9 @@ def _work(
     pending: Callable[[Session], str | None],
     run: Callable[[], object],
     also: Callable[[], object],
+    *,
+    begin: Callable[[], object] = lambda: None,
+    end: Callable[[], object] = lambda: None,
 ) -> int:
     app = celery_app(place.settings)
     app.conf.update(OPTIONS)
@@ -70,13 +76,14 @@ def _work(
     app.conf.task_queues = [*app.conf.task_queues, named(own)]
     ear = Ear(place, pending=pending, ring=lambda task: place.database.bell.ring(task, "look", queue=own))
 
-    def doorbell(payload: str) -> None:
+    def doorbell(task: Task, payload: str) -> None:
         log.debug("doorbell", payload=payload)
+        _note_heard(task, payload)
         with ear.awake():
             run()
 
     for task in queues.values():
-        app.task(doorbell, name=task)
+        app.task(doorbell, name=task, bind=True)
     heart = threading.Thread(target=pulse, args=(place, ear, also), name="pulse", daemon=True)
 
     def ready(**_: Any) -> None:
@@ -90,21 +97,22 @@ def _work(
     signals.worker_shutting_down.connect(stopping, weak=False)
     with transaction(place.database) as session:
         given_back = reaping.give_back(session, worker=place.name)
-        given_back += drawings.give_back(session, worker=place.name)
+        given_back += drawing_claims.give_back(session, worker=place.name)
     log.info("worker_starts", worker=place.name, queues=list(queues), given_back=given_back)
+    begin()
     try:
         return _celery(app, place, [*queues, own])
     finally:
-        _leave(place)
+        end()
+        leave(place)
 
 
-def _leave(place: Workplace) -> None:
-    """Say that nobody need wait for this worker; if the database is away, its silence says so."""
-    try:
-        with transaction(place.database) as session:
-            workers.leave(session, name=place.name)
-    except SQLAlchemyError as error:
-        log.warning("worker_left_unsaid", error=type(error).__name__)
+def _note_heard(task: Task, payload: str) -> None:
+    """Add to the trace that a message was heard, where it carries one."""
+    heard = {TRACEPARENT: told} if (told := task.request.get(TRACEPARENT)) else None
+    if heard is not None:
+        with span(f"hear {task.name}", origin=heard, role=SpanKind.CONSUMER, payload=payload):
+            log.debug("doorbell_traced")
 
 
 def _celery(app: Celery, place: Workplace, queues: Iterable[str]) -> int:

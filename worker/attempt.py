@@ -49,18 +49,23 @@ class Attempt(Generic[ClaimT]):
         return self._insist(lambda: self.place.store.put_file(key, file), until=Order.timeout)
 
     def _insist(self, once: Callable[[], T], *, until: Order) -> T:
-        wait = 0.2
-        stopping: float | None = None
-        while True:
-            try:
-                return once()
-            except AWAY as error:
-                if self.lease.order >= until:
+        return insist(once, order=lambda: self.lease.order, until=until)
+
+
+def insist(once: Callable[[], T], *, order: Callable[[], Order], until: Order) -> T:
+    """Do something; again, while database or store cannot be reached and no order so grave has come."""
+    wait = 0.2
+    stopping: float | None = None
+    while True:
+        try:
+            return once()
+        except AWAY as error:
+            if order() >= until:
+                raise
+            if order() is Order.stop:
+                stopping = stopping or time.monotonic()
+                if time.monotonic() - stopping > LAST_WORDS_SECONDS:
                     raise
-                if self.lease.order is Order.stop:
-                    stopping = stopping or time.monotonic()
-                    if time.monotonic() - stopping > LAST_WORDS_SECONDS:
-                        raise
-                log.warning("attempt_waits", error=type(error).__name__, seconds=wait)
-                time.sleep(wait)
-                wait = min(2 * wait, LONGEST_WAIT)
+            log.warning("attempt_waits", error=type(error).__name__, seconds=wait)
+            time.sleep(wait)
+            wait = min(2 * wait, LONGEST_WAIT)

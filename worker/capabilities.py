@@ -25,8 +25,8 @@ class Gpu:
     memory_bytes: int
 
 
-def capabilities(queues: str, device: str, memory: str) -> Capabilities:
-    """Return what a worker has by its three options; ``auto`` is found out.
+def capabilities(queues: str, device: str, memory: str, nodes: int = 1) -> Capabilities:
+    """Return what a worker has by its options; ``auto`` is found out.
 
     ValueError when an option makes no sense.
     """
@@ -45,7 +45,9 @@ def capabilities(queues: str, device: str, memory: str) -> Capabilities:
     else:
         size = host_memory()
     number = max(1, len(gpus)) if has_gpu else 0
-    return Capabilities(names, Device.gpu if has_gpu else Device.cpu, number, size)
+    if nodes < 1:
+        raise ValueError(f"--nodes takes a number from 1, not {nodes}")
+    return Capabilities(names, Device.gpu if has_gpu else Device.cpu, number, size, nodes)
 
 
 def size_of(text: str) -> int:

@@ -25,7 +25,13 @@ log = structlog.get_logger(__name__)
 ROOT = Path(__file__).resolve().parents[1]
 STDERR_LINES = 60
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024
-PROMPT = ("checkpoint", "sample", "answer")  # lines that are acted upon at once, not gathered into a batch
+PROMPT = (
+    "checkpoint",
+    "sample",
+    "answer",
+    "partial",
+    "nearly",
+)  # lines that are acted upon at once, not gathered into a batch
 SECRET = ("SPINDLE_", "OTEL_")  # addresses and credentials of the platform and of its collector
 Line = dict[str, Any]
 
@@ -109,6 +115,7 @@ class Child:
         self._ended = False
         self._guard = threading.Lock()
         self.heard = time.monotonic()
+        self.began_ns = time.time_ns()
         forked = None if warm is None else _forked(command, folder, warm)
         self._born = forked or _fresh(command, env, folder, stdin=stdin)
         self._readers = [
@@ -120,6 +127,11 @@ class Child:
         ]
         for reader in self._readers:
             reader.start()
+
+    @property
+    def is_forked(self) -> bool:
+        """Whether a warm process forked it."""
+        return self._born.process is None
 
     @property
     def pid(self) -> int:

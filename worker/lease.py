@@ -28,8 +28,9 @@ class Order(IntEnum):
     go_on = 0
     stop = 1  # at a checkpoint: paused, or this worker shuts down
     timeout = 2
-    cancel = 3
-    lost = 4
+    broken = 3  # another of its gang failed, or was lost
+    cancel = 4
+    lost = 5
 
 
 class Obeying(Protocol):

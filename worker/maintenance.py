@@ -11,11 +11,18 @@ from contextlib import contextmanager
 from typing import Any
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from core import drawings, files, idempotency, outbox, tallies, workers
+from core import audit, drawing_tallies, drawings, files, idempotency, outbox, sessions, tallies, workers
+from core.comparisons import ballots, drawing
 from core.db import transaction
-from core.runs import candidates, garbage, leftovers, preemption, reaping
+from core.runs import candidates, garbage, leftovers, preemption, reaping, seats
+from core.transfers import exports
+from core.uploads import leftovers as upload_leftovers
+from core.webhooks import deliveries, endpoints
+from worker import webhooks
+from worker.rounds import Duty, perform
 from worker.workplace import Workplace
 
 log = structlog.get_logger(__name__)
@@ -26,6 +33,7 @@ COUNT_SECONDS = 5.0
 PREEMPT_SECONDS = 1.0
 HEARTBEAT_SECONDS = 5.0
 PURGE_SECONDS = 60.0
+COMPARE_SECONDS = 1.0
 SWEEP_SECONDS = 600.0
 LOST_SECONDS = 24 * 3600.0
 LOOK_SECONDS = 1.0
@@ -33,30 +41,12 @@ RING_AGAIN_SECONDS = 10.0
 DEAF_SECONDS = 60.0
 EX_UNAVAILABLE = 69
 
-Duty = tuple[float, str, Callable[[], object]]
-
-
-def perform(
-    duties: list[Duty], stop: threading.Event, *, clock: Callable[[], float] = time.monotonic
-) -> None:
-    """Do each duty every so many seconds until ``stop``; one that fails is logged and done again."""
-    due = [clock()] * len(duties)
-    while not stop.is_set():
-        for index, (seconds, name, duty) in enumerate(duties):
-            if clock() >= due[index]:
-                due[index] = clock() + seconds
-                try:
-                    duty()
-                except Exception:  # the other duties, and this one's next time, must not be lost with it
-                    log.exception("duty_failed", duty=name)
-        stop.wait(max(0.05, min(due) - clock()))
-
 
 def beat(place: Workplace) -> None:
     """Send what the outbox owes, give lost workers' units to others, and tidy up, until the place drains.
 
-    Tidying waits for the store, which may be slow or away: it has a thread of its own, so that nothing else
-    waits with it.
+    Tidying and comparing wait for the store, which may be slow or away, and telling for other people's
+    servers: they have threads of their own, so that nothing else waits with them.
     """
 
     def reap() -> None:
@@ -64,25 +54,49 @@ def beat(place: Workplace) -> None:
             candidates.adopt(session)
         with transaction(place.database) as session:
             reaping.reap(session)
+        with transaction(place.database) as session:
+            seats.sweep(session)
+
+    def expire_drawings() -> None:
+        with transaction(place.database) as session:
+            drawings.expire(session)
 
     def make_way() -> None:
         with transaction(place.database) as session:
             preemption.make_way(session)
 
     tidying = threading.Thread(
-        target=perform, args=(chores(place), place.draining), name="tidying", daemon=True
+        target=perform,
+        args=(chores(place), place.draining),
+        kwargs={"watched": place.meters},
+        name="tidying",
+        daemon=True,
     )
     tidying.start()
+    telling = threading.Thread(target=webhooks.tell, args=(place,), name="telling", daemon=True)
+    telling.start()
+    comparing = threading.Thread(target=compare, args=(place,), name="comparing", daemon=True)
+    comparing.start()
     perform(
         [
             (HEARTBEAT_SECONDS, "heartbeat", lambda: heartbeat(place)),
             (RELAY_SECONDS, "relay", lambda: outbox.relay(place.database, place.settings)),
             (REAP_SECONDS, "reap", reap),
+            (REAP_SECONDS, "expire_drawings", expire_drawings),
             (COUNT_SECONDS, "count_attempts", lambda: tallies.count_attempts(place.database)),
+            (COUNT_SECONDS, "count_drawings", lambda: drawing_tallies.count_drawings(place.database)),
             (PREEMPT_SECONDS, "make_way", make_way),
         ],
         place.draining,
+        watched=place.meters,
+        around=place.vitals.went_round,
     )
+
+
+def compare(place: Workplace) -> None:
+    """Take in what is drawn for comparisons, and have more drawn, until the place drains."""
+    look = (COMPARE_SECONDS, "compare", lambda: drawing.keep_up(place.database, place.store))
+    perform([look], place.draining, watched=place.meters)
 
 
 def chores(place: Workplace) -> list[Duty]:
@@ -91,20 +105,34 @@ def chores(place: Workplace) -> list[Duty]:
 
     def sweep() -> None:
         with transaction(database) as session:
+            audit.sweep(session, days=place.settings.audit_days)
             idempotency.sweep(session)
+            sessions.sweep(session)
             workers.sweep(session)
+            deliveries.sweep(session)
+            endpoints.forget_old_secrets(session)
+            ballots.sweep(session)
 
     def forget_models() -> None:
         with transaction(database) as session:
             garbage.forget_models(session)
 
+    def forget_exports() -> None:
+        with transaction(database) as session:
+            exports.forget_unused(session)
+
     return [
+        (PURGE_SECONDS, "expire_uploads", lambda: upload_leftovers.expire(database)),
+        (PURGE_SECONDS, "clear_uploads", lambda: upload_leftovers.clear(database, store)),
+        (PURGE_SECONDS, "expire_files", lambda: files.expire(database)),
         (PURGE_SECONDS, "purge_files", lambda: files.purge(database, store)),
         (PURGE_SECONDS, "purge_drawings", lambda: drawings.purge(database, store)),
         (PURGE_SECONDS, "forget_models", forget_models),
+        (PURGE_SECONDS, "forget_exports", forget_exports),
         (PURGE_SECONDS, "clear_leftovers", lambda: leftovers.clear(database, store)),
         (SWEEP_SECONDS, "sweep", sweep),
         (LOST_SECONDS, "clear_lost_uploads", lambda: files.clear_lost(database, store)),
+        (LOST_SECONDS, "clear_lost_parts", lambda: upload_leftovers.clear_lost(database, store)),
         (LOST_SECONDS, "sweep_objects", lambda: garbage.sweep(database, store)),
     ]
 
@@ -116,6 +144,15 @@ def heartbeat(place: Workplace, *, unheard_seconds: float | None = None) -> None
         if place.kind == "units":
             told |= {"kinds": place.kinds, "has": place.has}
         workers.heartbeat(session, **told)
+
+
+def leave(place: Workplace) -> None:
+    """Say that nobody need wait for this worker; if the database is away, its silence says so."""
+    try:
+        with transaction(place.database) as session:
+            workers.leave(session, name=place.name)
+    except SQLAlchemyError as error:
+        log.warning("worker_left_unsaid", error=type(error).__name__)
 
 
 class Ear:
@@ -184,6 +221,7 @@ class Ear:
 
 def pulse(place: Workplace, ear: Ear, also: Callable[[], object]) -> None:
     """Tell that this worker lives and look for forgotten work, until the place drains."""
+    place.vitals.listen(ear.unheard)
     perform(
         [
             (HEARTBEAT_SECONDS, "heartbeat", lambda: heartbeat(place, unheard_seconds=ear.unheard())),
@@ -191,4 +229,7 @@ def pulse(place: Workplace, ear: Ear, also: Callable[[], object]) -> None:
             (LOOK_SECONDS, "also", also),
         ],
         place.draining,
+        watched=place.meters,
+        around=place.vitals.went_round,
     )
+    place.vitals.rest()

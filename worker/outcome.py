@@ -4,13 +4,23 @@ import re
 import signal
 from dataclasses import dataclass
 
+from spin_engine.disk import DISK_FULL, is_disk_full
 from worker.child import Ending
 
 STOPPED = 75  # EX_TEMPFAIL: it wrote a checkpoint and stopped, as it was asked to
 USER_ERROR = 65  # EX_DATAERR
 OUT_OF_MEMORY = 71  # EX_OSERR
 REASONS = frozenset(
-    ("user_error", "out_of_memory", "device_lost", "worker_lost", "preempted", "timeout", "internal")
+    (
+        "user_error",
+        "out_of_memory",
+        "device_lost",
+        "disk_full",
+        "worker_lost",
+        "preempted",
+        "timeout",
+        "internal",
+    )
 )
 TAIL = 1500
 DEVICE_LOST = re.compile(
@@ -48,6 +58,21 @@ def without_secrets(text: str) -> str:
     return text
 
 
+def end_of(ending: Ending) -> str:
+    """Tell in one word how a process ended, as worker.meters counts it."""
+    if ending.code == STOPPED or ending.signal == signal.SIGTERM:
+        return "stopped"
+    if ending.signal is not None:
+        return "killed"
+    return "succeeded" if ending.code == 0 else "failed"
+
+
+def failure_of(error: Exception) -> Failure:
+    """Tell why the work around a child failed."""
+    reason = "disk_full" if is_disk_full(error) else "internal"
+    return Failure(reason, without_secrets(f"{type(error).__name__}: {error}"))
+
+
 def failure(ending: Ending) -> Failure:
     """Tell why a child that nobody asked to stop did not succeed."""
     if ending.error is not None:
@@ -83,6 +108,8 @@ def _by_code(ending: Ending) -> str:
         return "user_error"
     if ending.code == OUT_OF_MEMORY or MEMORY.search(ending.stderr[-TAIL:]):
         return "out_of_memory"
+    if DISK_FULL.search(ending.stderr[-TAIL:]):
+        return "disk_full"
     return "device_lost" if DEVICE_LOST.search(ending.stderr) else "internal"
 
 

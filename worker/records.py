@@ -12,6 +12,7 @@ from core.errors import StoreUnavailable
 from core.runs import records as rows
 from core.runs.claims import Claim
 from core.tracing import span
+from worker import phases
 from worker.attempt import Attempt
 from worker.child import Line
 
@@ -43,6 +44,8 @@ def record(attempt: Attempt[Claim], lines: Iterable[Line]) -> None:
             _record_checkpoint(attempt, line)
         elif line["type"] == "sample":
             _record_sample(attempt, line)
+        elif line["type"] == "span":
+            phases.note(line)
     _record_events(attempt, small)
 
 

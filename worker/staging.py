@@ -53,15 +53,19 @@ def _fetch(source: Source, target: Path, *, store: ObjectStore, go_on: Callable[
         for file in source.files:
             path = partial / inside(file.path)
             path.parent.mkdir(parents=True, exist_ok=True)
-            _fetch_file(file, path, store=store, go_on=go_on)
+            fetch_file(file, path, store=store, go_on=go_on)
         partial.rename(target)
     except BaseException:  # a disk that is full needs the room
         shutil.rmtree(partial, ignore_errors=True)
         raise
 
 
-def _fetch_file(file: SourceFile, path: Path, *, store: ObjectStore, go_on: Callable[[], bool]) -> None:
-    """Fetch one file; again, while the store cannot be reached and nobody ordered otherwise."""
+def fetch_file(file: SourceFile, path: Path, *, store: ObjectStore, go_on: Callable[[], bool]) -> None:
+    """Fetch one file; again, while the store cannot be reached and nobody ordered otherwise.
+
+    Raises:
+        Interrupted: ``go_on`` said no.
+    """
     wait = FIRST_WAIT
     while True:
         if not go_on():

@@ -14,6 +14,7 @@ from typing import Any
 
 import structlog
 
+from core.tracing import span
 from worker import leash
 from worker.staging import Interrupted
 
@@ -73,13 +74,9 @@ class Warm:
         deadline = time.monotonic() + IMPORT_SECONDS
         with self._guard:
             self._begin()
-            while self._control is not None and not self._imported:
-                if not go_on():
-                    raise Interrupted
-                if select.select([self._control], [], [], TICK)[0]:
-                    self._hear_of_imports(self._control)
-                elif time.monotonic() > deadline:
-                    self._give_up(f"it imports for more than {IMPORT_SECONDS:g} seconds")
+            if self._control is not None and not self._imported:
+                with span("warm up"):
+                    self._wait_for_imports(go_on, deadline)
             return self._imported
 
     def fork(
@@ -143,6 +140,15 @@ class Warm:
             )
         self._control = ours
         log.info("warm_process_started", pid=self._process.pid)
+
+    def _wait_for_imports(self, go_on: Callable[[], bool], deadline: float) -> None:
+        while self._control is not None and not self._imported:
+            if not go_on():
+                raise Interrupted
+            if select.select([self._control], [], [], TICK)[0]:
+                self._hear_of_imports(self._control)
+            elif time.monotonic() > deadline:
+                self._give_up(f"it imports for more than {IMPORT_SECONDS:g} seconds")
 
     def _hear_of_imports(self, control: socket.socket) -> None:
         try:

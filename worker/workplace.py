@@ -14,9 +14,17 @@ from core.models import UnitKind
 from core.runs.candidates import ANYTHING
 from core.runs.capabilities import Capabilities
 from core.settings import Settings
+from core.storage.metered import MeteredStore
 from core.storage.store import ObjectStore, store_for
 from worker.child import environment
+from worker.meters import Meters
+from worker.team import Team
+from worker.vitals import Vitals
 from worker.warm import Warm
+
+
+class Unusable(ValueError):  # noqa: N818  says what the key is
+    """The key and the certificates that a worker was given cannot sign."""
 
 
 @dataclass
@@ -33,7 +41,10 @@ class Workplace:
     folder: Path
     lock: IO[str]
     warm: Warm
+    meters: Meters
+    team: Team = field(default_factory=Team)
     draining: threading.Event = field(default_factory=threading.Event)
+    vitals: Vitals = field(default_factory=Vitals)
 
     @property
     def cache(self) -> Path:
@@ -54,6 +65,7 @@ def open_workplace(
     *,
     kinds: tuple[UnitKind, ...] = (),
     has: Capabilities = ANYTHING,
+    team: Team | None = None,
 ) -> Workplace:
     """Take the first name of a kind that no living process of this host holds; clear what the dead left.
 
@@ -75,16 +87,19 @@ def open_workplace(
         lock.flush()
         shutil.rmtree(folder / "scratch", ignore_errors=True)
         (folder / "cache").mkdir(exist_ok=True)
+        meters = Meters()
         return Workplace(
             settings=settings,
             database=Database(settings),
-            store=store_for(settings),
+            store=MeteredStore(store_for(settings), meters.store),
             name=name,
             kind=kind,
             kinds=kinds,
             has=has,
             folder=folder,
             lock=lock,
+            team=team or Team(),
             warm=Warm(folder, env=environment(), idle_seconds=settings.warm_idle_seconds),
+            meters=meters,
         )
     raise RuntimeError(f"1000 workers of kind {kind} run on {host}: no name is left")
