@@ -1,21 +1,23 @@
 """Every error as problem+json (RFC 9457) that also carries the ``error`` object OpenAI's clients read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from sqlalchemy.exc import DataError, OperationalError
 from starlette.exceptions import HTTPException
 
-from core.errors import AppError
+from api.routes import route_of
+from core.errors import AppError, TooMany
 
 log = structlog.get_logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+PASSING_CONFLICTS = ("idempotency_in_progress", "upload_completing")
 TYPES = {
     401: "authentication_error",
     403: "permission_error",
@@ -79,8 +81,12 @@ def field_message(error: Mapping[str, Any]) -> str:
     return f"{path}: {text[:1].lower()}{text[1:]}{shown}" if path else text
 
 
-def _is_final_conflict(error: AppError) -> bool:
-    return error.status == 409 and error.code != "idempotency_in_progress"
+def _would_only_come_again(error: AppError) -> bool:
+    """Tell whether it is vain to repeat the request soon."""
+    if isinstance(error, TooMany):
+        return error.retry_after is None
+    final_conflict = error.status == 409 and error.code not in PASSING_CONFLICTS
+    return error.status == 500 or error.code == "drawing_timeout" or final_conflict
 
 
 def _app_error(_: Request, error: Exception) -> JSONResponse:
@@ -88,9 +94,9 @@ def _app_error(_: Request, error: Exception) -> JSONResponse:
     headers = {}
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    if error.status == 429:
-        headers["Retry-After"] = "60"
-    if error.status in (429, 500) or error.code == "drawing_timeout" or _is_final_conflict(error):
+    if isinstance(error, TooMany):
+        headers["Retry-After"] = str(error.retry_after or 60)
+    if _would_only_come_again(error):
         # OpenAI's clients repeat every 409, 429 and 5xx; these would only come again.
         headers["x-should-retry"] = "false"
     return problem(
@@ -118,7 +124,14 @@ def _http(request: Request, error: Exception) -> JSONResponse:
         message = f"there is nothing at {request.method} {request.url.path}; /docs lists what there is"
     elif error.status_code == 405:
         message = f"{request.url.path} does not understand {request.method}; /docs lists what there is"
+        return problem(405, message, headers=dict(error.headers or {}) | _allow(request))
     return problem(error.status_code, message, headers=error.headers)
+
+
+def _allow(request: Request) -> dict[str, str]:
+    """Return what an address does understand: the framework tells the verbs of one of its routes only."""
+    told = request.app.openapi()["paths"].get(route_of(request.scope), {})
+    return {"Allow": ", ".join(sorted(verb.upper() for verb in told))} if told else {}
 
 
 def _database_down(request: Request, error: Exception) -> JSONResponse:
@@ -147,10 +160,16 @@ def crashed() -> JSONResponse:
     )
 
 
-def install(app: FastAPI) -> None:
-    """Make the app answer every error this way."""
-    app.add_exception_handler(AppError, _app_error)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(DataError, _unstorable)
-    app.add_exception_handler(OperationalError, _database_down)
+def install(app: FastAPI, shown: Callable[[Request, JSONResponse], Response]) -> None:
+    """Make the app answer every error this way; ``shown`` makes a page of it where a person reads it."""
+
+    def handler(
+        told: Callable[[Request, Exception], JSONResponse],
+    ) -> Callable[[Request, Exception], Response]:
+        return lambda request, error: shown(request, told(request, error))
+
+    app.add_exception_handler(AppError, handler(_app_error))
+    app.add_exception_handler(RequestValidationError, handler(_invalid))
+    app.add_exception_handler(HTTPException, handler(_http))
+    app.add_exception_handler(DataError, handler(_unstorable))
+    app.add_exception_handler(OperationalError, handler(_database_down))

@@ -1,10 +1,12 @@
 """Whether the process runs, whether it can work, and what it has measured."""
 
 from collections.abc import Iterable
+from importlib.metadata import version
 
+import structlog
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, PlainTextResponse
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, Info, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import (
     CounterMetricFamily,
@@ -13,11 +15,13 @@ from prometheus_client.metrics_core import (
     Metric,
 )
 from prometheus_client.registry import Collector
+from sqlalchemy.exc import SQLAlchemyError
 
 from api.deps import PlatformDep
 from core import health, measures
-from core.db import Database, transaction
+from core.db import Database, look
 
+log = structlog.get_logger(__name__)
 router = APIRouter(tags=["health"])
 
 
@@ -33,10 +37,17 @@ class PlatformNumbers(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Ask."""
-        with transaction(self.database) as session:
-            gauges = measures.gauges(session)
-            counts, spreads = measures.counters(session)
-        families: dict[str, Metric] = {}
+        up = GaugeMetricFamily("spindle_database_up", "1 when the database answered this process just now.")
+        families: dict[str, Metric] = {up.name: up}
+        try:
+            with look(self.database) as session:
+                gauges = measures.gauges(session)
+                counts, spreads = measures.counters(session)
+        except SQLAlchemyError as error:  # what this process has counted itself is worth telling all the more
+            log.warning("database_not_measured", error=type(error).__name__)
+            up.add_metric([], 0)
+            return families.values()
+        up.add_metric([], 1)
         for gauge in gauges:
             family = families.setdefault(gauge.name, GaugeMetricFamily(gauge.name, gauge.text))
             family.add_sample(gauge.name, dict(gauge.labels), gauge.value)
@@ -55,6 +66,10 @@ class PlatformNumbers(Collector):
 def registry_for(database: Database) -> CollectorRegistry:
     """Return the registry of one app."""
     registry = CollectorRegistry(auto_describe=False)
+    ProcessCollector(registry=registry)
+    Info("spindle_process", "What this process is.", registry=registry).info(
+        {"role": "api", "version": version("spindle")}
+    )
     registry.register(PlatformNumbers(database))
     return registry
 
@@ -65,7 +80,10 @@ def livez() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("/readyz")
+@router.get(
+    "/readyz",
+    responses={503: {"description": "Something is missing.", "content": {"application/json": {}}}},
+)
 def readyz(parts: PlatformDep) -> JSONResponse:
     """Answer 200 when database, store, queue and a worker are there, else 503 and what is missing."""
     found = health.check(parts.settings, parts.database, parts.store)

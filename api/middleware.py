@@ -1,8 +1,10 @@
-"""Around every request: an id, an upper limit on the body, one log line, two measurements.
+"""Around every request: an id, limits on its size and time, a tag of its answer, a log line, measurements.
 
 Pure ASGI, so that streams pass through untouched.
 """
 
+import asyncio
+import hashlib
 import re
 import secrets
 import time
@@ -17,12 +19,16 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import crashed, problem
+from api.routes import route_of
 from core.tracing import span
 
 log = structlog.get_logger(__name__)
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 QUIET = ("/livez", "/readyz", "/metrics")
+HEAD_BYTES = 32 << 10
+HEAD_LINES = 100
+IDLE_SECONDS = 60.0
 
 
 class HttpMetrics:
@@ -39,15 +45,6 @@ class HttpMetrics:
             registry=registry,
             buckets=(0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300),
         )
-
-
-def route_of(scope: Scope) -> str:
-    """Return the route's template, so that ids do not become labels."""
-    route = scope.get("route")
-    if route is None:
-        return "none"
-    prefix = "/v1" if scope["path"].startswith("/v1/") else ""
-    return prefix + str(route.path)
 
 
 @contextmanager
@@ -89,7 +86,9 @@ class Observed:
             nonlocal status, first_byte
             if message["type"] == "http.response.start":
                 status, first_byte = message["status"], time.perf_counter() - began
-                MutableHeaders(scope=message)["x-request-id"] = request_id
+                headers = MutableHeaders(scope=message)
+                headers.update({"X-Request-Id": request_id} | state.get("answer_headers", {}))
+                headers.setdefault("X-Content-Type-Options", "nosniff")
             await send(message)
 
         structlog.contextvars.bind_contextvars(request_id=request_id)
@@ -120,30 +119,110 @@ class Observed:
             structlog.contextvars.unbind_contextvars("request_id")
 
 
-class BodyLimit:
-    """Refuses a body larger than its route takes, with or without a Content-Length."""
+class RequestLimits:
+    """Refuses a request whose head or body is larger than its route takes, or whose body comes too slowly.
 
-    def __init__(self, app: ASGIApp, *, limit_for: Callable[[Scope], int]) -> None:
+    The server itself bounds how long it waits for a head (api.connection). A body is counted with or without
+    a Content-Length, and a client that sends nothing of it for ``idle_seconds`` has gone.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, limit_for: Callable[[Scope], int], idle_seconds: float = IDLE_SECONDS
+    ) -> None:
         self.app = app
         self.limit_for = limit_for
+        self.idle_seconds = idle_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Count the body while it is read."""
+        """Measure the head, and the body while it is read."""
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        limit = self.limit_for(scope)
-        message = f"the body is larger than the {limit} bytes this address takes"
-        length = Headers(scope=scope).get("content-length", "")
-        if length.isdecimal() and int(length) > limit:
-            return await problem(413, message, code="body_too_large")(scope, receive, send)
-        received = 0
+        refusal = self._refusal(scope)
+        if refusal is not None:
+            return await refusal(scope, receive, send)
+        limit, received, complete = self.limit_for(scope), 0, False
 
         async def limited_receive() -> Message:
-            nonlocal received
-            part = await receive()
+            nonlocal received, complete
+            if complete:  # what is awaited now is that the client goes away
+                return await receive()
+            try:
+                async with asyncio.timeout(self.idle_seconds):
+                    part = await receive()
+            except TimeoutError:
+                raise HTTPException(408, f"nothing of the body came for {self.idle_seconds:g} s") from None
             received += len(part.get("body", b""))
+            complete = not part.get("more_body", False)
             if received > limit:
-                raise HTTPException(413, message)
+                raise HTTPException(413, too_large(limit))
             return part
 
         return await self.app(scope, limited_receive, send)
+
+    def _refusal(self, scope: Scope) -> ASGIApp | None:
+        """Return the answer to what can be refused by its head."""
+        limit, head = self.limit_for(scope), scope["headers"]
+        length = Headers(scope=scope).get("content-length", "")
+        if sum(len(name) + len(value) for name, value in head) > HEAD_BYTES or len(head) > HEAD_LINES:
+            message = f"the headers are more than {HEAD_LINES} or larger than {HEAD_BYTES} bytes"
+            return problem(431, message, code="headers_too_large")
+        if length.isdecimal() and int(length) > limit:
+            return problem(413, too_large(limit), code="body_too_large")
+        return None
+
+
+def too_large(limit: int) -> str:
+    """Say that a body is over its limit."""
+    return f"the body is larger than the {limit} bytes this address takes"
+
+
+class Revalidated:
+    """Gives JSON that is read an ETag, and answers 304 to whoever has it already: those who poll, mostly.
+
+    What is streamed passes through untouched, as does what has an ETag of its own.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hold the head of the answer until its body is known."""
+        if scope["type"] != "http" or scope["method"] != "GET" or scope["path"] in QUIET:
+            return await self.app(scope, receive, send)
+        known = Headers(scope=scope).get("if-none-match", "")
+        held: Message | None = None
+
+        async def tagging_send(message: Message) -> None:
+            nonlocal held
+            if message["type"] == "http.response.start":
+                if _may_be_tagged(message):
+                    held = message
+                    return
+            elif held is not None:
+                start, held = held, None
+                if not message.get("more_body", False):
+                    start, message = _tagged(start, message, known)
+                await send(start)
+            await send(message)
+
+        return await self.app(scope, receive, tagging_send)
+
+
+def _may_be_tagged(start: Message) -> bool:
+    headers = Headers(raw=start["headers"])
+    is_json = headers.get("content-type", "").startswith("application/json")
+    return start["status"] == 200 and is_json and "etag" not in headers
+
+
+def _tagged(start: Message, body: Message, known: str) -> tuple[Message, Message]:
+    """Return the whole answer with its tag, or the one that says "as before"."""
+    tag = f'"{hashlib.sha256(body.get("body", b"")).hexdigest()[:32]}"'
+    headers = MutableHeaders(raw=list(start["headers"]))
+    headers["ETag"] = tag
+    headers["Cache-Control"] = "private, no-cache"
+    headers.add_vary_header("Authorization")
+    given = {each.strip().removeprefix("W/") for each in known.split(",")}
+    if given.isdisjoint({tag, "*"}):
+        return {**start, "headers": headers.raw}, body
+    del headers["content-length"], headers["content-type"]
+    return {**start, "status": 304, "headers": headers.raw}, {**body, "body": b""}

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote
 
-from fastapi.responses import StreamingResponse
+from fastapi.responses import Response, StreamingResponse
+from starlette.datastructures import Headers
 
+from api.ranges import asked_range, is_known
 from core.errors import NotFound
 from core.sources import Source
 from core.storage.store import ObjectStore
@@ -30,18 +32,46 @@ def _chunks(opened: AbstractContextManager[BinaryIO]) -> Iterator[bytes]:
 
 
 def object_bytes(
-    store: ObjectStore, key: str, *, filename: str, media_type: str = "application/octet-stream"
-) -> StreamingResponse:
-    """Answer with an object of the store; NotFound, in place of half an answer, when it is not there."""
+    store: ObjectStore,
+    key: str,
+    asked: Headers,
+    *,
+    filename: str,
+    media_type: str = "application/octet-stream",
+    tag: str | None = None,
+) -> Response:
+    """Answer with an object of the store, or with the range of it that the headers ask for.
+
+    Args:
+        store: where it lies.
+        key: under which key.
+        asked: the request's headers.
+        filename: what to call it.
+        media_type: what it is.
+        tag: what tells these bytes from others; None: what the store says.
+
+    Raises:
+        NotFound: in place of half an answer, when the object is not there.
+    """
     found = store.stat(key)
     if found is None:
         raise NotFound(f"the bytes of {filename} are no longer in the store", code="object_gone")
+    etag = f'"{tag or found.tag}"'
     headers = {
-        "Content-Length": str(found.size),
+        "Accept-Ranges": "bytes",
+        "ETag": etag,
         "Content-Disposition": attachment(filename),
         "X-Content-Type-Options": "nosniff",
     }
-    return StreamingResponse(_chunks(store.open(key)), media_type=media_type, headers=headers)
+    if is_known(asked, etag):
+        return Response(status_code=304, headers=headers)
+    span = asked_range(asked, size=found.size, etag=etag)
+    if span is None:
+        headers["Content-Length"] = str(found.size)
+        return StreamingResponse(_chunks(store.open(key)), media_type=media_type, headers=headers)
+    headers |= {"Content-Length": str(span.length), "Content-Range": span.told(found.size)}
+    opened = store.open(key, start=span.start, length=span.length)
+    return StreamingResponse(_chunks(opened), status_code=206, media_type=media_type, headers=headers)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ The framework's own form parser would write every upload to a temporary file fir
 only then.
 """
 
-import io
 from collections.abc import Callable
 from typing import BinaryIO
 
@@ -12,26 +11,13 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from core.errors import Invalid, TooLarge
+from core.files import plain_name
+from core.storage.objects import Pulled, buffered
 
 MAX_FIELD_BYTES = 4096
+MAX_FIELDS = 16
 ALLOWANCE = 64 * 1024
 """What a form may weigh beside its file."""
-
-
-class _FileBytes(io.RawIOBase):
-    def __init__(self, pull: Callable[[], bytes]) -> None:
-        self._pull = pull
-        self._rest = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # every caller gives a memoryview
-        self._rest = self._rest or self._pull()
-        taken = self._rest[: len(buffer)]
-        buffer[: len(taken)] = taken
-        self._rest = self._rest[len(taken) :]
-        return len(taken)
 
 
 class MultipartForm:
@@ -41,11 +27,21 @@ class MultipartForm:
     Invalid and TooLarge tell what is wrong with the form.
     """
 
-    def __init__(self, content_type: str, chunks: Callable[[], bytes], *, max_file_bytes: int) -> None:
-        """Prepare to read; ``chunks`` returns the body piece by piece and ``b""`` at its end."""
+    def __init__(
+        self, content_type: str, chunks: Callable[[], bytes], *, max_file_bytes: int, field: str = "file"
+    ) -> None:
+        """Prepare to read.
+
+        Args:
+            content_type: the header.
+            chunks: returns the body piece by piece, and ``b""`` at its end.
+            max_file_bytes: what the file may weigh.
+            field: the name of the file's field; only a ``file`` must have a name of its own.
+        """
+        self._field = field
         kind, options = parse_options_header(content_type.encode("latin-1"))
         if kind != b"multipart/form-data" or not options.get(b"boundary"):
-            raise Invalid("send the file as multipart/form-data", param="file", code="not_multipart")
+            raise self._wrong("send it as multipart/form-data", "not_multipart")
         self.fields: dict[str, str] = {}
         self.filename: str | None = None
         self._chunks = chunks
@@ -74,25 +70,23 @@ class MultipartForm:
                 },
             )
         except FormParserError as error:
-            raise _malformed(error) from error
+            raise self._malformed(error) from error
 
     def open_file(self) -> BinaryIO:
         """Read up to the file and return its bytes as a stream."""
         while self.filename is None and self._advance():
             pass
         if self.filename is None:
-            raise Invalid("file: this field is required: the file to upload", param="file", code="missing")
-        return io.BufferedReader(_FileBytes(self._pull), 1 << 18)
+            raise self._wrong("this field is required: the bytes to upload", "missing")
+        return buffered(Pulled(self._pull))
 
     def finish(self) -> None:
         """Read what follows the file."""
         while self._advance():
             pass
         if not self._ended:
-            raise Invalid(
-                "the upload was cut off before the end of the form; send it again",
-                param="file",
-                code="truncated_body",
+            raise self._wrong(
+                "the body was cut off before the end of the form; send it again", "truncated_body"
             )
 
     def _pull(self) -> bytes:
@@ -112,7 +106,7 @@ class MultipartForm:
         try:
             self._parser.write(chunk)
         except FormParserError as error:
-            raise _malformed(error) from error
+            raise self._malformed(error) from error
         return True
 
     def _part_begins(self) -> None:
@@ -121,6 +115,10 @@ class MultipartForm:
 
     def _add_header(self, which: int, piece: bytes) -> None:
         self._header[which] += piece
+        if len(self._header[which]) > MAX_FIELD_BYTES:
+            raise self._wrong(
+                f"a header of the form is longer than {MAX_FIELD_BYTES} bytes", "malformed_form"
+            )
 
     def _header_ends(self) -> None:
         name, value = self._header
@@ -131,20 +129,19 @@ class MultipartForm:
     def _headers_finished(self) -> None:
         _, options = parse_options_header(self._disposition)
         self._name = _text(options.get(b"name", b""), "the name of a form field")
-        self._in_file = self._name == "file"
+        self._in_file = self._name == self._field
         if self._name in self.fields or (self._in_file and self.filename is not None):
             raise Invalid(
                 f"{self._name}: given twice; send it once", param=self._name, code="duplicate_field"
             )
+        if len(self.fields) >= MAX_FIELDS:
+            raise self._wrong(f"the form has more than {MAX_FIELDS} fields", "malformed_form")
         if self._in_file:
             given = _text(options.get(b"filename", b""), "the file's name")
-            self.filename = given.replace("\\", "/").rsplit("/", 1)[-1].strip()
-            if not self.filename or len(self.filename) > 255 or not self.filename.isprintable():
-                raise Invalid(
-                    "file: send it with a printable file name of at most 255 characters",
-                    param="file",
-                    code="bad_filename",
-                )
+            try:
+                self.filename = plain_name(given) if self._field == "file" else given
+            except ValueError as error:
+                raise self._wrong(str(error), "bad_filename") from error
 
     def _part_data(self, data: bytes, start: int, end: int) -> None:
         if not self._in_file:
@@ -157,8 +154,8 @@ class MultipartForm:
         self._size += end - start
         if self._size > self._max_file_bytes:
             raise TooLarge(
-                f"the file is larger than the {self._max_file_bytes} bytes this server takes; split it",
-                param="file",
+                f"{self._field}: larger than the {self._max_file_bytes} bytes this server takes; split it",
+                param=self._field,
                 code="file_too_large",
             )
         self._file_data.append(data[start:end])
@@ -173,13 +170,15 @@ class MultipartForm:
     def _form_ends(self) -> None:
         self._ended = True
 
+    def _wrong(self, what: str, code: str) -> Invalid:
+        return Invalid(f"{self._field}: {what}", param=self._field, code=code)
+
+    def _malformed(self, error: Exception) -> Invalid:
+        return self._wrong(f"the form cannot be read: {error}", "malformed_form")
+
 
 def _text(data: bytes, what: str) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError as error:
         raise Invalid(f"{what} is not UTF-8", code="not_utf8") from error
-
-
-def _malformed(error: Exception) -> Invalid:
-    return Invalid(f"the form cannot be read: {error}", param="file", code="malformed_form")

@@ -1,14 +1,23 @@
 """The shape of files, as OpenAI's."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, StringConstraints
 
-from api.schemas import Listing, Timestamp
+from api.schemas import Input, Listing, Timestamp
+from core.files import KEEP_SECONDS
 from core.models import File
 
 PURPOSES = ("fine-tune", "user_data")
 Purpose = Literal["fine-tune", "user_data"]
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F]{64}$", to_lower=True)]
+
+
+class ExpiresAfter(Input):
+    """How long a file is kept."""
+
+    anchor: Literal["created_at"] = Field(description="From when on: the making of the file.")
+    seconds: int = Field(ge=KEEP_SECONDS[0], le=KEEP_SECONDS[1], description="One hour to 30 days.")
 
 
 class FileListing(Listing):
@@ -26,6 +35,7 @@ class FileObject(BaseModel):
     bytes: int
     sha256: str
     created_at: Timestamp
+    expires_at: Timestamp | None = Field(description="When it is deleted by itself; null: never.")
     filename: str
     purpose: Purpose
     status: Literal["processed"] = "processed"
@@ -38,6 +48,7 @@ class FileObject(BaseModel):
             bytes=file.bytes,
             sha256=file.sha256,
             created_at=file.created_at,
+            expires_at=file.expires_at,
             filename=file.filename,
             purpose=file.purpose,
         )

@@ -28,6 +28,14 @@ BATCH = 200
 POLL_SECONDS = 0.5
 KEEPALIVE_SECONDS = 15.0
 LINK_SECONDS = 3600
+TOLD = {
+    "type": "object",
+    "description": "`data` is an event as JSON, `id` its id; `[DONE]` is the last one's.",
+    "properties": {name: {"type": "string"} for name in ("event", "id", "data")}
+    | {"retry": {"type": "integer"}},
+    "required": ["data"],
+}
+"""What one server-sent event is made of."""
 
 
 async def follow(parts: Platform, job_id: str, seq: int) -> AsyncIterator[bytes]:
@@ -71,7 +79,7 @@ async def listened(parts: Platform, stream: AsyncIterator[bytes]) -> AsyncIterat
 @router.get(
     "/events",
     response_model=Listed[EventObject],
-    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+    responses={200: {"content": {"text/event-stream": {"schema": TOLD}}}},
 )
 def list_events(
     job_id: str,

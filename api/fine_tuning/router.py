@@ -50,7 +50,12 @@ def create(body: JobCreate, session: SessionDep, who: CallerDep, once: OnceDep) 
 def list_jobs(session: SessionDep, who: CallerDep, query: Annotated[JobListing, Query()]) -> object:
     """List the project's jobs."""
     page = jobs.list_jobs(
-        session, project_id=who.project_id, after=query.after, limit=query.limit, metadata=query.metadata
+        session,
+        project_id=who.project_id,
+        after=query.after,
+        limit=query.limit,
+        metadata=query.metadata,
+        states=query.states,
     )
     details = views.describe_jobs(session, page.items)
     return page_of([JobObject.of(job, details[job.id]) for job in page.items], has_more=page.has_more)

@@ -3,22 +3,41 @@
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.config import JsonDict
 
 from api.schemas import Input, Listing, Metadata, Timestamp
-from core.models import DEFAULT_QUEUE, Checkpoint, Event, Job, Metric
+from core.models import DEFAULT_QUEUE, Checkpoint, Event, Job, JobState, Metric
 from core.runs.retention import Retention
 from core.runs.views import JobDetails
 from spin_engine.config import METHODS
 
 Status = Literal["validating_files", "queued", "running", "paused", "succeeded", "failed", "cancelled"]
-METHOD_EXAMPLE = {"type": "spin", "spin": {"hyperparameters": {"n_iterations": 2, "learning_rate": "auto"}}}
+METHOD_EXAMPLE: JsonDict = {
+    "type": "spin",
+    "spin": {"hyperparameters": {"n_iterations": 2, "learning_rate": "auto"}},
+}
 
 
 class JobCreate(Input):
     """What makes a job. ``{model, training_file, method: {"type": "spin"}}`` is enough."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "model": "starter",
+                    "training_file": "ds-01k9v3m5x7q8r2s4t6w8y0z1ab",
+                    "method": METHOD_EXAMPLE,
+                    "suffix": "portraits",
+                }
+            ]
+        }
+    )
+
     model: str = Field(
-        min_length=1, max_length=200, description="A base model, a result, or a checkpoint's id."
+        min_length=1,
+        max_length=200,
+        description="A base model, a result, an import, a checkpoint's id, or a registered name.",
     )
     training_file: str = Field(min_length=1, max_length=200, description="Id of a dataset, or of a file.")
     validation_file: str | None = Field(
@@ -40,13 +59,14 @@ class JobCreate(Input):
         description="Becomes a part of the result's name.",
     )
     seed: int | None = Field(
-        None, ge=0, lt=2**31, description="Drawn when left out; the job always tells it."
+        None, ge=0, lt=2**31, strict=True, description="Drawn when left out; the job always tells it."
     )
     metadata: Metadata | None = None
     priority: int = Field(
         0,
         ge=-100,
         le=100,
+        strict=True,
         description="Higher goes first; a lower one's training may stop at a checkpoint for it.",
     )
     queue: str = Field(
@@ -67,13 +87,28 @@ class JobListing(Listing):
 
     model_config = ConfigDict(extra="allow")
 
+    status: str | None = Field(
+        None,
+        max_length=100,
+        pattern=rf"^({'|'.join(JobState)})(,({'|'.join(JobState)}))*$",
+        description="Only jobs that stand so; several with commas between: `queued,running`.",
+        examples=["running"],
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _only_metadata(cls, data: Any) -> Any:
         for name in data:
             if name not in cls.model_fields and not (name.startswith("metadata[") and name.endswith("]")):
-                raise ValueError(f"{name}: unknown query parameter; there are limit, after and metadata[KEY]")
+                raise ValueError(
+                    f"{name}: unknown query parameter; there are limit, after, status and metadata[KEY]"
+                )
         return data
+
+    @property
+    def states(self) -> list[JobState]:
+        """In which states; none: in any."""
+        return [JobState(word) for word in self.status.split(",")] if self.status else []
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -133,6 +168,7 @@ class JobObject(BaseModel):
         "then `seconds`, the first estimate of the whole time; while it runs `seconds_left` and `finish`; "
         "from its end on `actual` {seconds, disk_bytes, memory_bytes}. What is not known is left out."
     )
+    progress: float = Field(description="How much of the work is done, from 0 to 1.")
     iterations: list[dict[str, Any]]
     attempts: list[dict[str, Any]]
 
@@ -170,6 +206,7 @@ class JobObject(BaseModel):
                 "waits_for": details.waits_for,
                 "failure": failure,
                 "estimate": details.estimate,
+                "progress": round(details.progress, 4),
                 "iterations": details.iterations,
                 "attempts": details.attempts,
             }
@@ -228,7 +265,9 @@ class MetricListing(Input):
         examples=["loss"],
     )
     limit: int = Field(1000, ge=1, le=10_000)
-    after: int | None = Field(None, ge=0, description="Continue after this `seq`: the last one received.")
+    after: int | None = Field(
+        None, ge=0, lt=2**31, description="Continue after this `seq`: the last one received."
+    )
 
 
 class MetricObject(BaseModel):
@@ -256,7 +295,9 @@ class MetricObject(BaseModel):
 class SampleListing(Input):
     """The query of a job's preview pictures, by iteration and then prompt."""
 
-    iteration: int | None = Field(None, ge=-1, description="Only this iteration; -1 is the base model.")
+    iteration: int | None = Field(
+        None, ge=-1, lt=2**31, description="Only this iteration; -1 is the base model."
+    )
 
 
 class SampleObject(BaseModel):

@@ -23,6 +23,10 @@ class ProjectObject(BaseModel):
     )
     gpu_seconds_reserved: float = Field(description="What its open jobs were thought to take.")
     gpu_seconds_used: float = Field(description="What its jobs took that have ended.")
+    max_bytes: int | None = Field(
+        description="What its files and open uploads may take; a file that would take more is refused (429)."
+    )
+    stored_bytes: int = Field(description="What they take: files with the same bytes take them once.")
 
     @classmethod
     def of(cls, row: Project) -> Self:
@@ -38,5 +42,7 @@ class ProjectObject(BaseModel):
                 "gpu_seconds_limit": row.gpu_seconds_limit,
                 "gpu_seconds_reserved": row.gpu_seconds_reserved,
                 "gpu_seconds_used": row.gpu_seconds_used,
+                "max_bytes": row.max_bytes,
+                "stored_bytes": row.stored_bytes,
             }
         )
