@@ -1,10 +1,13 @@
 """The few pages for people: the reference of this API, from its own schema, without a network."""
 
 from html import escape
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import HTMLResponse, Response
+
+from api.pages.forms import curl_of, form_of, resolve
 
 router = APIRouter(include_in_schema=False)
 
@@ -15,19 +18,17 @@ summary{padding:.5rem .75rem;cursor:pointer}summary code{font-weight:600}details
 code,pre{font:14px ui-monospace,monospace}table{border-collapse:collapse;width:100%}
 td,th{text-align:left;vertical-align:top;padding:.25rem .75rem .25rem 0;border-top:1px solid #ececf0}
 .m{display:inline-block;min-width:4.5rem;color:#5b3cc4}p.q{color:#55555c}
+form label{display:block;margin:.25rem 0}input,textarea{font:14px ui-monospace,monospace;max-width:100%}
+textarea{width:100%;box-sizing:border-box}pre{overflow:auto;background:#8881;padding:.5rem;border-radius:4px}
 @media (prefers-color-scheme:dark){body{background:#17171a;color:#eaeaee}details{border-color:#3a3a40}
 td,th{border-color:#2c2c31}.m{color:#b7a3ff}p.q{color:#a0a0a8}}
 """
+SCRIPT = Path(__file__).with_name("docs.js").read_text()
 HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'self'; "
+    "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
 }
-
-
-def _resolve(schema: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
-    reference = schema.get("$ref", "")
-    found = schemas.get(reference.rpartition("/")[2], schema) if reference else schema
-    return dict(found)
 
 
 def _kind(schema: dict[str, Any]) -> str:
@@ -67,13 +68,21 @@ def _body(operation: dict[str, Any], schemas: dict[str, Any]) -> str:
         told = {each["name"]: each["schema"] | {"description": each.get("description", "")} for each in given}
         parts.append(f"<h4>Query and headers</h4><table>{_rows({'properties': told})}</table>")
     for kind, content in operation.get("requestBody", {}).get("content", {}).items():
-        rows = _rows(_resolve(content["schema"], schemas))
+        rows = _rows(resolve(content["schema"], schemas))
         parts.append(f"<h4>Body, <code>{escape(kind)}</code></h4><table>{rows}</table>")
     answer = operation.get("responses", {}).get("200", {}).get("content", {}).get("application/json", {})
-    rows = _rows(_resolve(answer.get("schema", {}), schemas))
+    rows = _rows(resolve(answer.get("schema", {}), schemas))
     if rows:
         parts.append(f"<h4>Answer</h4><table>{rows}</table>")
     return "".join(parts)
+
+
+def _use(method: str, path: str, operation: dict[str, Any], schemas: dict[str, Any]) -> str:
+    """Return what sends a request: a line for a terminal, and a form."""
+    return (
+        f"<h4>Try it</h4><pre>{escape(curl_of(method, path, operation))}</pre>"
+        f"{form_of(method, path, operation, schemas)}"
+    )
 
 
 def _methods(schemas: dict[str, Any]) -> str:
@@ -95,16 +104,10 @@ def _operations(schema: dict[str, Any]) -> dict[str, list[str]]:
             block = (
                 f"<details><summary><code><span class=m>{method.upper()}</span>{escape(path)}</code>"
                 f"</summary><div><p>{escape(operation.get('description', ''))}</p>"
-                f"{_body(operation, schemas)}</div></details>"
+                f"{_body(operation, schemas)}{_use(method, path, operation, schemas)}</div></details>"
             )
             found.setdefault((operation.get("tags") or ["other"])[0], []).append(block)
     return found
-
-
-@router.get("/")
-def home() -> RedirectResponse:
-    """Lead people to the reference."""
-    return RedirectResponse("/docs")
 
 
 @router.get("/docs")
@@ -120,6 +123,15 @@ def docs(request: Request) -> HTMLResponse:
         f"<p class=q>{escape(schema['info']['summary'])} Send <code>Authorization: Bearer KEY</code>; the "
         "unmodified OpenAI client works with <code>base_url=…/v1</code>. * marks what is required. "
         'The same for machines: <a href="/openapi.json">openapi.json</a>.</p>'
-        f"{sections}<h2>hyperparameters of the methods</h2>{_methods(schema['components']['schemas'])}</html>"
+        "<p><label>Key for the forms below; it stays in this page: "
+        '<input id="key" type="password" size="50" autocomplete="off"></label></p>'
+        f"<script src=/docs.js defer></script>{sections}"
+        f"<h2>hyperparameters of the methods</h2>{_methods(schema['components']['schemas'])}</html>"
     )
     return HTMLResponse(page, headers=HEADERS)
+
+
+@router.get("/docs.js")
+def script() -> Response:
+    """Return what sends the forms of the reference."""
+    return Response(SCRIPT, media_type="text/javascript", headers={"X-Content-Type-Options": "nosniff"})
