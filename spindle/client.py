@@ -1,19 +1,261 @@
-"""The Python client: ``Spindle().jobs.create("starter", "file-...", method="spin")``."""
+"""The Python client: ``Spindle().jobs.create("starter", "file-...", method="spin").wait()``.
 
-import base64
-from collections.abc import Iterator
+What each method asks stands in spindle.calls; ``AsyncSpindle`` of spindle.async_client asks the same.
+"""
+
+import builtins
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
+from pydantic import PrivateAttr
 
-from spindle import results
-from spindle.errors import ApiError, NotRunningError, SpindleError
+from spindle import comparing, drawn, results
+from spindle.binding import Does, Lists, Resource, does
+from spindle.calls import (
+    comparisons,
+    datasets,
+    files,
+    images,
+    jobs,
+    keys,
+    models,
+    platform,
+    registry,
+    transfers,
+    webhooks,
+)
+from spindle.downloads import broken_off, whole
 from spindle.location import Location, locate
-from spindle.resource import Resource
-from spindle.sse import read_events
-from spindle.transport import Transport, Upload
+from spindle.sse import EventReader
+from spindle.transport import Transport
+
+
+class Job(results.Job):
+    """A fine-tuning job that can be waited for and watched. It is as it stood when it was asked for."""
+
+    _jobs: "Jobs" = PrivateAttr()
+
+    @classmethod
+    def of(cls, resource: "Jobs", found: results.Job) -> Self:
+        """Return a job that knows its client."""
+        return cls.model_validate(found.model_dump()).known_to(resource)
+
+    def known_to(self, resource: "Jobs") -> Self:
+        """Let the job know its client."""
+        self._jobs = resource
+        return self
+
+    def wait(self, *, timeout: float | None = None, poll: float = jobs.LOOK_SECONDS) -> "Job":
+        """Wait until it has come to its end, good or bad; WaitedTooLongError after ``timeout`` seconds."""
+        return self._jobs.wait(self.id, timeout=timeout, poll=poll)
+
+    def stream(self) -> Iterator[results.Event]:
+        """Yield every event, from its first to its last, as they happen."""
+        return self._jobs.follow(self.id)
+
+
+class Files(Resource):
+    """``/v1/files`` and ``/v1/uploads``."""
+
+    upload = does(files.upload)
+    get = does(files.get)
+    list = Lists(files.list_)
+    delete = does(files.delete)
+    get_upload = does(files.get_upload)
+    parts = Lists(files.parts)
+    cancel_upload = does(files.cancel_upload)
+
+    def download(self, file_id: str, path: Path) -> int:
+        """Write a file's bytes to ``path``, whole or not at all; return how many there are."""
+        return _download(self.transport, f"{files.FILES}/{file_id}/content", path)
+
+
+class Datasets(Resource):
+    """``/v1/datasets``."""
+
+    create = does(datasets.create)
+    get = does(datasets.get)
+    list = Lists(datasets.list_)
+    rows = Lists(datasets.rows)
+    rejected = Lists(datasets.rejected)
+    overlap = does(datasets.overlap)
+    delete = does(datasets.delete)
+    wait = does(datasets.wait)
+
+
+class Jobs(Resource):
+    """``/v1/fine_tuning/jobs``."""
+
+    create = Does(jobs.create, Job.of)
+    get = Does(jobs.get, Job.of)
+    list = Lists(jobs.list_)
+    cancel = Does(jobs.cancel, Job.of)
+    pause = Does(jobs.pause, Job.of)
+    resume = Does(jobs.resume, Job.of)
+    wait = Does(jobs.wait, Job.of)
+    checkpoints = Lists(jobs.checkpoints)
+    events = Lists(jobs.events)
+    metrics = Lists(jobs.metrics)
+    samples = does(jobs.samples)
+    curves = does(jobs.curves)
+    facts = does(jobs.facts)
+    estimate = does(jobs.estimate)
+    methods = does(jobs.methods)
+
+    def report(self, job_id: str, path: Path, *, compared_with: str | None = None) -> int:
+        """Write the job's report to ``path``, whole or not at all; return its size.
+
+        One HTML file that needs nothing else. ``compared_with`` is the id of another job.
+        """
+        address = f"{jobs.PATH}/{job_id}/report"
+        return _download(self.transport, address, path, params={"with": compared_with})
+
+    def follow(self, job_id: str) -> Iterator[results.Event]:
+        """Yield every event of the job, from its first to its last, as they happen.
+
+        A connection that breaks is opened again where it broke, so that no event is lost or told twice.
+        """
+        state = jobs.Following(job_id, self.transport.attempts)
+        while not state.over:
+            try:
+                state.over = self.transport.send(state.look()).finished
+                with self.transport.stream(state.path, params=state.params, headers=state.headers) as answer:
+                    reader = EventReader()
+                    for line in answer.iter_lines():
+                        yield from state.events(reader, line)
+            except state.broken as error:
+                state.cut_off(error)
+            if not state.over:
+                self.transport.sleep(state.pause)
+
+
+class Models(Resource):
+    """``/v1/models``."""
+
+    get = does(models.get)
+    list = Lists(models.list_)
+    delete = does(models.delete)
+    lineage = does(models.lineage)
+    card = does(transfers.card)
+    export = does(transfers.export)
+    get_export = does(transfers.get_export)
+    exports = Lists(transfers.exports)
+    wait_for_export = does(transfers.wait_for_export)
+    import_file = does(transfers.import_)
+    get_import = does(transfers.get_import)
+    imports = Lists(transfers.imports)
+    wait_for_import = does(transfers.wait_for_import)
+
+    def download(self, name: str, path: Path) -> int:
+        """Write the zip of the model's diffusers folder to ``path``, whole or not at all; return its size."""
+        return _download(self.transport, f"{models.PATH}/{name}/content", path)
+
+    def download_export(self, name: str, format: str, path: Path) -> int:  # noqa: A002  as the API has it
+        """Write an export that is ready to ``path``, whole or not at all; return its size."""
+        address = f"{models.PATH}/{name}/exports/{format}/content"
+        return _download(self.transport, address, path)
+
+    def draw_lineage(self, name: str, path: Path) -> int:
+        """Write a model's lineage as an SVG to ``path``; return its size."""
+        return _download(self.transport, f"{models.PATH}/{name}/lineage.svg", path)
+
+
+class Registry(Resource):
+    """``/v1/registry``."""
+
+    create = does(registry.create)
+    get = does(registry.get)
+    list = Lists(registry.list_)
+    describe = does(registry.describe)
+    delete = does(registry.delete)
+    promote = does(registry.promote)
+    versions = Lists(registry.versions)
+    note = does(registry.note)
+    delete_version = does(registry.delete_version)
+    aliases = Lists(registry.aliases)
+    point = does(registry.point)
+    rollback = does(registry.rollback)
+    history = Lists(registry.history)
+    delete_alias = does(registry.delete_alias)
+
+
+class Images(Resource):
+    """``/v1/images``."""
+
+    generate = does(images.generate)
+    submit = does(images.submit)
+    get = does(images.get)
+    list = Lists(images.list_)
+    cancel = does(images.cancel)
+    wait = does(images.wait)
+
+    def stream(
+        self, model: str, prompt: str, *, partial_images: int = 0, **more: Any
+    ) -> Iterator[drawn.ImageEvent]:
+        """Yield looks at each picture on its way, up to 3, then the pictures; ``more`` as in ``generate``.
+
+        Whoever stops listening gives the place to others. A stream that breaks is not begun anew.
+        """
+        body = images.stream_body(model, prompt, partial_images=partial_images, **more)
+        try:
+            with self.transport.stream(images.PATH, body=body) as answer:
+                reader = EventReader()
+                for line in answer.iter_lines():
+                    yield from images.stream_events(reader, line)
+        except httpx.TransportError as error:
+            raise images.cut_off(error) from error
+
+    def pictures(self, drawing: drawn.Drawing) -> builtins.list[bytes]:
+        """Return the PNG files of a request for pictures that has succeeded."""
+        return [self.transport.fetch(link) for link in images.links(drawing)]
+
+
+class Comparisons(Resource):
+    """``/v1/comparisons``."""
+
+    create = does(comparisons.create)
+    get = does(comparisons.get)
+    list = Lists(comparisons.list_)
+    delete = does(comparisons.delete)
+    wait = does(comparisons.wait)
+    pictures = Lists(comparisons.pictures)
+    ballot = does(comparisons.ballot)
+    vote = does(comparisons.vote)
+    votes = Lists(comparisons.votes)
+    undo = does(comparisons.undo)
+    create_dataset = does(comparisons.create_dataset)
+
+    def save(self, side: comparing.Side, path: Path) -> int:
+        """Write one picture of a ballot to ``path``, whole or not at all; return how many bytes there are."""
+        return _download(self.transport, side.url, path)
+
+
+class Keys(Resource):
+    """``/v1/keys``."""
+
+    create = does(keys.create)
+    get = does(keys.get)
+    list = Lists(keys.list_)
+    rotate = does(keys.rotate)
+    revoke = does(keys.revoke)
+
+
+class Webhooks(Resource):
+    """``/v1/webhook_endpoints``."""
+
+    create = does(webhooks.create)
+    get = does(webhooks.get)
+    list = Lists(webhooks.list_)
+    update = does(webhooks.update)
+    delete = does(webhooks.delete)
+    rotate_secret = does(webhooks.rotate_secret)
+    test = does(webhooks.test)
+    deliveries = Lists(webhooks.deliveries)
+    replay = does(webhooks.replay)
+    replay_failed = does(webhooks.replay_failed)
 
 
 class Spindle:
@@ -42,8 +284,16 @@ class Spindle:
         self.datasets = Datasets(self.transport)
         self.jobs = Jobs(self.transport)
         self.models = Models(self.transport)
+        self.registry = Registry(self.transport)
         self.images = Images(self.transport)
+        self.comparisons = Comparisons(self.transport)
         self.keys = Keys(self.transport)
+        self.webhooks = Webhooks(self.transport)
+
+    project = does(keys.project)
+    audit = Lists(keys.audit)
+    workers = Lists(platform.workers)
+    queue = does(platform.queue)
 
     def __enter__(self) -> Self:
         return self
@@ -57,229 +307,18 @@ class Spindle:
         """Tell whether something answers at the address, at the first try."""
         return self.transport.alive()
 
-    def project(self) -> results.Project:
-        """Return the key's project: its limits, and what it uses of them."""
-        return results.Project.model_validate(self.transport.request("GET", "/v1/project"))
-
     def close(self) -> None:
         """Close the connections."""
         self.transport.close()
 
 
-class Files(Resource):
-    """``/v1/files``."""
-
-    def upload(self, path: Path, *, purpose: str = "fine-tune") -> results.File:
-        """Upload a file from disk, piece by piece.
-
-        Raises:
-            SpindleError: there is no such file.
-        """
-        try:
-            stream = path.open("rb")
-        except OSError as error:
-            raise SpindleError(f"Cannot read {path}: {error.strerror}") from error
-        with stream:
-            upload = Upload(stream, path.name, {"purpose": purpose})
-            return results.File.model_validate(self._transport.request("POST", "/v1/files", upload=upload))
-
-    def get(self, file_id: str) -> results.File:
-        """Return a file's description."""
-        return self._get(results.File, f"/v1/files/{file_id}")
-
-    def list(self, *, limit: int | None = None) -> Iterator[results.File]:
-        """Yield files, newest first."""
-        return self._pages(results.File, "/v1/files", limit)
-
-    def delete(self, file_id: str) -> results.Deleted:
-        """Delete a file."""
-        return self._delete(f"/v1/files/{file_id}")
-
-
-class Datasets(Resource):
-    """``/v1/datasets``."""
-
-    def create(self, name: str, file_id: str) -> results.Dataset:
-        """Build a new version of a dataset from an uploaded file; it is checked in the background."""
-        return self._post(results.Dataset, "/v1/datasets", {"name": name, "file": file_id})
-
-    def get(self, dataset_id: str) -> results.Dataset:
-        """Return a dataset with its statistics and rejected rows."""
-        return self._get(results.Dataset, f"/v1/datasets/{dataset_id}")
-
-    def list(self, *, limit: int | None = None) -> Iterator[results.Dataset]:
-        """Yield datasets, newest first."""
-        return self._pages(results.Dataset, "/v1/datasets", limit)
-
-    def rows(self, dataset_id: str, *, limit: int | None = None) -> Iterator[results.DatasetRow]:
-        """Yield a dataset's rows in order."""
-        return self._pages(results.DatasetRow, f"/v1/datasets/{dataset_id}/rows", limit)
-
-
-class Jobs(Resource):
-    """``/v1/fine_tuning/jobs``."""
-
-    _path = "/v1/fine_tuning/jobs"
-
-    def create(
-        self,
-        model: str,
-        training_file: str,
-        *,
-        method: str | dict[str, Any] = "spin",
-        hyperparameters: dict[str, Any] | None = None,
-        **more: Any,
-    ) -> results.Job:
-        """Start a fine-tuning job.
-
-        Args:
-            model: name of a base model, a result or a checkpoint.
-            training_file: id of a dataset or a file.
-            method: ``"spin"``, ``"sft"``, ``"dpo"``, ... (docs/methods.md), with ``hyperparameters``; or the
-                whole method object of the API.
-            hyperparameters: what differs from the model's recommended settings.
-            more: ``validation_file``, ``suffix``, ``seed``, ``metadata``, ``priority``, ``queue`` or
-                ``device``; None means not given.
-        """
-        if isinstance(method, str):
-            method = {"type": method, method: {"hyperparameters": hyperparameters or {}}}
-        body = {"model": model, "training_file": training_file, "method": method}
-        return self._post(results.Job, self._path, body | {k: v for k, v in more.items() if v is not None})
-
-    def get(self, job_id: str) -> results.Job:
-        """Return a job as it stands."""
-        return self._get(results.Job, f"{self._path}/{job_id}")
-
-    def list(self, *, limit: int | None = None) -> Iterator[results.Job]:
-        """Yield jobs, newest first."""
-        return self._pages(results.Job, self._path, limit)
-
-    def cancel(self, job_id: str) -> results.Job:
-        """Ask for the job's end."""
-        return self._post(results.Job, f"{self._path}/{job_id}/cancel")
-
-    def pause(self, job_id: str) -> results.Job:
-        """Ask the job to write a checkpoint and stop."""
-        return self._post(results.Job, f"{self._path}/{job_id}/pause")
-
-    def resume(self, job_id: str) -> results.Job:
-        """Let a paused job go on."""
-        return self._post(results.Job, f"{self._path}/{job_id}/resume")
-
-    def checkpoints(self, job_id: str, *, limit: int | None = None) -> Iterator[results.Checkpoint]:
-        """Yield the job's checkpoints, newest first."""
-        return self._pages(results.Checkpoint, f"{self._path}/{job_id}/checkpoints", limit)
-
-    def events(self, job_id: str, *, limit: int | None = None) -> Iterator[results.Event]:
-        """Yield the job's events so far, newest first."""
-        return self._pages(results.Event, f"{self._path}/{job_id}/events", limit)
-
-    def metrics(self, job_id: str, names: tuple[str, ...] = ()) -> Iterator[results.Metric]:
-        """Yield the job's measured numbers in order; all names, or those asked for."""
-        wanted = ",".join(names) or None
-        return self._pages(
-            results.Metric, f"{self._path}/{job_id}/metrics", None, page_size=5000, names=wanted
-        )
-
-    def follow(self, job_id: str) -> Iterator[results.Event]:
-        """Yield every event of the job, from its first to its last, as they happen.
-
-        A connection that breaks is opened again where it broke (Last-Event-ID), so that no event is lost or
-        told twice.
-        """
-        seen: str | None = None
-        failures = 0
-        while True:
-            try:
-                # Asked before the stream: of a job that has finished by now, the stream tells all.
-                finished = self.get(job_id).finished
-                for event in self._stream(job_id, seen):
-                    seen, failures = event.id, 0
-                    yield event
-                if finished:
-                    return
-            except (httpx.TransportError, NotRunningError) as error:
-                failures += 1
-                if failures >= self._transport.attempts:
-                    raise NotRunningError(f"The events of {job_id} broke off: {error}") from error
-            except ApiError as error:
-                failures += 1
-                if error.status not in {429, 502, 503, 504} or failures >= self._transport.attempts:
-                    raise
-            self._transport.sleep(0.5 * failures or 0.2)
-
-    def _stream(self, job_id: str, after: str | None) -> Iterator[results.Event]:
-        headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": after} if after else {})
-        path = f"{self._path}/{job_id}/events"
-        with self._transport.stream(path, params={"stream": "true"}, headers=headers) as answer:
-            for event in read_events(answer.iter_lines()):
-                if event.data.startswith("{") and event.id is not None:
-                    yield results.Event.model_validate_json(event.data)
-
-
-class Models(Resource):
-    """``/v1/models``."""
-
-    def get(self, name: str) -> results.Model:
-        """Return a model's description."""
-        return self._get(results.Model, f"/v1/models/{name}")
-
-    def list(self, *, limit: int | None = None) -> Iterator[results.Model]:
-        """Yield the models that can be used, newest first."""
-        return self._pages(results.Model, "/v1/models", limit)
-
-    def delete(self, name: str) -> results.Deleted:
-        """Delete a result."""
-        return self._delete(f"/v1/models/{name}")
-
-    def download(self, name: str, path: Path) -> int:
-        """Write the zip of the model's diffusers folder to ``path``, whole or not at all; return its size."""
-        partial = path.with_name(path.name + ".part")
-        try:
-            with self._transport.stream(f"/v1/models/{name}/content") as answer, partial.open("wb") as out:
-                for piece in answer.iter_bytes():
-                    out.write(piece)
-            return partial.replace(path).stat().st_size
-        except httpx.TransportError as error:
-            raise NotRunningError(f"The download of {name} broke off: {error}. Start it again.") from error
-        finally:
-            partial.unlink(missing_ok=True)
-
-
-class Images(Resource):
-    """``/v1/images``."""
-
-    def generate(
-        self, model: str, prompt: str, *, n: int = 1, timeout: float = 600.0, **more: Any
-    ) -> list[bytes]:
-        """Draw ``n`` pictures and return them as PNG bytes.
-
-        Args:
-            model: name of a base model, a result or a checkpoint.
-            prompt: what to draw.
-            n: how many; picture i is drawn with ``seed + i``.
-            timeout: seconds to wait.
-            more: ``seed``, ``seeds``, ``steps``, ``guidance_scale``, ``negative_prompt``, ``size``; None
-                means not given.
-        """
-        body = {"model": model, "prompt": prompt, "n": n, "response_format": "b64_json"}
-        body |= {key: value for key, value in more.items() if value is not None}
-        answer = self._transport.request("POST", "/v1/images/generations", body=body, timeout=timeout)
-        pictures = [results.Picture.model_validate(item) for item in answer["data"]]
-        return [base64.b64decode(picture.b64_json or "", validate=True) for picture in pictures]
-
-
-class Keys(Resource):
-    """``/v1/keys``."""
-
-    def create(self, name: str) -> results.Key:
-        """Make a key; its secret is told this once."""
-        return self._post(results.Key, "/v1/keys", {"name": name})
-
-    def list(self, *, limit: int | None = None) -> Iterator[results.Key]:
-        """Yield keys, newest first, without their secrets."""
-        return self._pages(results.Key, "/v1/keys", limit)
-
-    def revoke(self, key_id: str) -> results.Deleted:
-        """Revoke a key."""
-        return self._delete(f"/v1/keys/{key_id}")
+def _download(
+    transport: Transport, address: str, path: Path, *, params: Mapping[str, str | None] | None = None
+) -> int:
+    try:
+        with whole(path) as out, transport.stream(address, params=params) as answer:
+            for piece in answer.iter_bytes():
+                out.write(piece)
+    except httpx.TransportError as error:
+        raise broken_off(path, error) from error
+    return path.stat().st_size

@@ -22,6 +22,29 @@ class File(Result):
     sha256: str | None = None
 
 
+class Upload(Result):
+    """A file that goes up in parts."""
+
+    id: str
+    status: str
+    bytes: int
+    filename: str = ""
+    created_at: int = 0
+    expires_at: int = 0
+    received_bytes: int = 0
+    file: File | None = None
+
+
+class UploadPart(Result):
+    """A part of an upload, known by its bytes."""
+
+    id: str
+    upload_id: str = ""
+    bytes: int = 0
+    sha256: str | None = None
+    received: bool = True
+
+
 class Rejected(Result):
     """A row that did not make it into a dataset, and why."""
 
@@ -44,11 +67,27 @@ class Dataset(Result):
     failure: dict[str, Any] | str | None = None
 
     @property
+    def finished(self) -> bool:
+        """Whether its rows have been checked, for good or bad."""
+        return self.status in {"ready", "failed"}
+
+    @property
     def failure_message(self) -> str:
         """Why it cannot be used; empty where it can."""
         if isinstance(self.failure, dict):
             return str(self.failure.get("message") or self.failure)
         return self.failure or ""
+
+
+class Overlap(Result):
+    """What two datasets share, in rows of the first: the same pictures, and others that look alike."""
+
+    dataset: str
+    other: str
+    rows: int
+    identical: int
+    alike: int
+    examples: tuple[dict[str, Any], ...] = ()
 
 
 class DatasetRow(Result):
@@ -89,6 +128,9 @@ class Job(Result):
     fine_tuned_model: str | None = None
     training_file: str | None = None
     validation_file: str | None = None
+    priority: int = 0
+    queue: str = "default"
+    retention: dict[str, Any] | None = None
     method: Method
     seed: int | None = None
     queue_position: int | None = None
@@ -100,6 +142,7 @@ class Job(Result):
     iterations: tuple[dict[str, Any], ...] = ()
     attempts: tuple[dict[str, Any], ...] = ()
     estimate: dict[str, Any] | None = None
+    progress: float = 0.0
 
     @property
     def finished(self) -> bool:
@@ -147,21 +190,66 @@ class Model(Result):
     kind: str = ""
 
 
-class Picture(Result):
-    """A drawn picture, in base64 or at an address."""
-
-    b64_json: str | None = None
-    url: str | None = None
-    seed: int | None = None
-
-
 class Key(Result):
     """An API key; ``key`` itself is told only once, when it is made."""
 
     id: str
     name: str = ""
     key: str | None = None
+    prefix: str | None = None
+    scopes: tuple[str, ...] = ()
     created_at: int = 0
+    expires_at: int | None = None
+    last_used_at: int | None = None
+    revoked_at: int | None = None
+
+
+class AuditEntry(Result):
+    """What a key changed, or was not allowed to."""
+
+    id: str
+    created_at: int
+    key_id: str = ""
+    method: str = ""
+    route: str = ""
+    object_id: str | None = None
+    outcome: str = ""
+    request_id: str | None = None
+
+
+class Sample(Result):
+    """A preview picture; ``url`` is good for an hour."""
+
+    iteration: int
+    index: int
+    prompt: str = ""
+    seed: int = 0
+    url: str = ""
+
+
+class LineageNode(Result):
+    """One thing of a lineage; ``type`` says what it is."""
+
+    id: str
+    type: str = ""
+    label: str = ""
+
+
+class LineageStep(Result):
+    """A step on the way to a model; ``type`` says what it is."""
+
+    type: str
+    id: str = ""
+
+
+class Lineage(Result):
+    """Where a model comes from, the newest step first; and as a graph also what came of it."""
+
+    id: str
+    data: tuple[LineageStep, ...] = ()
+    nodes: tuple[LineageNode, ...] = ()
+    edges: tuple[tuple[str, str], ...] = ()
+    left_out: int = 0
 
 
 class Project(Result):
@@ -175,6 +263,8 @@ class Project(Result):
     gpu_seconds_limit: float | None = None
     gpu_seconds_reserved: float = 0.0
     gpu_seconds_used: float = 0.0
+    max_bytes: int | None = None
+    stored_bytes: int = 0
 
 
 class Deleted(Result):

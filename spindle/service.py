@@ -1,6 +1,7 @@
 """A process that should always run, in a group of its own."""
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 
 HEALTHY_SECONDS = 30.0
 LONGEST_PAUSE = 30.0
+LOG_BYTES = 64 << 20
 
 
 @dataclass
@@ -47,6 +49,16 @@ class Service:
             )
         self.started = time.monotonic()
         return self.process.pid
+
+    def bound_log(self, most: int = LOG_BYTES) -> None:
+        """Move a log that has grown too large to ``name.log.1``, in the place of the one before.
+
+        The process goes on writing to the same file, at its end: it is copied and emptied. What is written
+        between the two is lost, some lines at most.
+        """
+        if self.log.exists() and self.log.stat().st_size > most:
+            shutil.copyfile(self.log, self.log.with_name(f"{self.log.name}.1"))
+            os.truncate(self.log, 0)
 
     def send(self, signum: signal.Signals) -> None:
         """Send a signal to the whole group, if there is one."""

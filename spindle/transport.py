@@ -1,37 +1,25 @@
-"""HTTP to the API: retries that cannot do a thing twice, streams, and errors in the problem's own words."""
+"""HTTP to the API, for threads and for asyncio. What is asked: spindle.call; when again: spindle.retry."""
 
-import json
-import random
+import asyncio
 import time
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, BinaryIO
-from urllib.parse import urlsplit
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from itertools import count
+from typing import Any, TypeVar
 
 import httpx
 
-from spindle.errors import ApiError, NotRunningError
+from spindle.call import Call, Pause, Plan, known, steps
+from spindle.errors import NotRunningError, SpindleError
+from spindle.retry import connection, problem, unreachable, wait_after
 
-RETRIED = frozenset({429, 502, 503, 504})
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-
-
-@dataclass(frozen=True)
-class Upload:
-    """A file that goes up as multipart form data, read piece by piece."""
-
-    stream: BinaryIO
-    filename: str
-    form: dict[str, str] = field(default_factory=dict)
+T = TypeVar("T")
+ALIVE_SECONDS = 5.0
 
 
 class Transport:
-    """Sends requests, again where that is safe.
-
-    A POST carries an Idempotency-Key that stays the same over its retries, so that it takes effect once.
-    A connection that fails, 429, 502, 503 and 504 are tried again, after Retry-After where it is told.
+    """Sends requests, again where that is safe, and blocks meanwhile.
 
     Args:
         url: the address, without ``/v1``.
@@ -54,13 +42,7 @@ class Transport:
         self.url = url
         self.attempts = attempts
         self.sleep = sleep
-        self._http = httpx.Client(
-            base_url=url,
-            headers={"Authorization": f"Bearer {key}"} if key else {},
-            timeout=httpx.Timeout(timeout, connect=10.0),
-            # A proxy of the environment cannot reach this machine's own address.
-            trust_env=urlsplit(url).hostname not in LOOPBACK,
-        )
+        self._http = httpx.Client(**connection(url, key, timeout))
 
     def close(self) -> None:
         """Close the connections."""
@@ -69,121 +51,232 @@ class Transport:
     def alive(self) -> bool:
         """Tell whether the API's process answers, at the first try."""
         try:
-            return self._http.get("/livez", timeout=5.0).is_success
+            return self._http.get("/livez", timeout=ALIVE_SECONDS).is_success
         except httpx.TransportError:
             return False
+
+    def send(self, call: Call[T]) -> T:
+        """Send a request and return what its answer says.
+
+        Raises:
+            ApiError: the API refused.
+            NotRunningError: nothing answered in all attempts.
+        """
+        for attempt in count(1):
+            result = self._once(call)
+            wait = wait_after(result, attempt=attempt, attempts=self.attempts, url=self.url)
+            if wait is None:
+                break
+            self.sleep(wait)
+        assert isinstance(result, httpx.Response), "anything else raises or is sent again"
+        return call.read(result.json() if result.content else None)
+
+    def run(self, plan: Call[T] | Plan[T]) -> T:
+        """Do the steps of a plan and return its result."""
+        running = steps(plan)
+        go_on: Callable[[], Call[Any] | Pause] = partial(running.send, None)
+        try:
+            while True:
+                go_on = self._done(running, go_on())
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    def _done(self, running: Plan[Any], step: Call[Any] | Pause) -> Callable[[], Call[Any] | Pause]:
+        """Do one step; return what tells the plan how it went."""
+        if isinstance(step, Pause):
+            self.sleep(step.seconds)
+            return partial(running.send, None)
+        try:
+            told = self.send(step)
+        except SpindleError as error:
+            return partial(running.throw, error)
+        return partial(running.send, told)
 
     def request(
         self,
         method: str,
         path: str,
         *,
-        params: dict[str, Any] | None = None,
-        body: dict[str, Any] | None = None,
-        upload: Upload | None = None,
+        params: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | None = None,
         timeout: float | None = None,
     ) -> Any:
-        """Send a request and return the JSON of its answer.
-
-        Raises:
-            ApiError: the API refused.
-            NotRunningError: nothing answered in all attempts.
-        """
-        headers = {"Idempotency-Key": str(uuid.uuid4())} if method == "POST" else {}
-        arguments: dict[str, Any] = {"params": _known(params), "headers": headers}
-        if timeout is not None:
-            arguments["timeout"] = timeout
-        if body is not None:
-            arguments["json"] = body
-        if upload is not None:
-            arguments["data"] = upload.form
-            arguments["files"] = {"file": (upload.filename, upload.stream)}
-
-        def send() -> httpx.Response:
-            if upload is not None:
-                upload.stream.seek(0)
-            return self._http.request(method, path, **arguments)
-
-        answer = self._retry(send)
-        return answer.json() if answer.content else None
-
-    def _retry(self, send: Callable[[], httpx.Response]) -> httpx.Response:
-        for attempt in range(1, self.attempts + 1):
-            try:
-                answer = send()
-            except httpx.TransportError as error:
-                if attempt == self.attempts:
-                    raise NotRunningError(_unreachable(self.url, error)) from error
-                self.sleep(_pause(attempt))
-                continue
-            if answer.is_success:
-                return answer
-            # Our own first try may still run on the server: 409 on a later one is not a refusal.
-            again = answer.status_code in RETRIED or (attempt > 1 and answer.status_code == 409)
-            # A limit that was reached stays so for longer than anyone waits at a prompt.
-            again = again and not (
-                answer.status_code == 429 and answer.headers.get("x-should-retry") == "false"
-            )
-            if not again or attempt == self.attempts:
-                raise problem(answer)
-            self.sleep(_retry_after(answer) or _pause(attempt))
-        raise AssertionError("the last attempt returns or raises")
+        """Send any request and return the JSON of its answer; raises as ``send``."""
+        return self.send(Call(method, path, _as_it_is, params=params or {}, body=body, timeout=timeout))
 
     @contextmanager
     def stream(
-        self, path: str, *, params: dict[str, Any] | None = None, headers: dict[str, str] | None = None
+        self,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
     ) -> Iterator[httpx.Response]:
-        """Open a GET whose body is read as it comes; it is tried once.
+        """Open a GET, or with a ``body`` a POST, whose answer is read as it comes; it is tried once.
 
         Raises:
             ApiError: the API refused.
             httpx.TransportError: the connection failed, at once or later.
         """
-        with self._http.stream("GET", path, params=_known(params), headers=headers or {}) as answer:
+        with self._http.stream(**streamed(path, params, headers, body)) as answer:
             if not answer.is_success:
                 answer.read()
                 raise problem(answer)
             yield answer
 
+    def fetch(self, link: str) -> bytes:
+        """Return what lies at a signed link, which may lead elsewhere: the key is not sent along.
 
-def problem(answer: httpx.Response) -> ApiError:
-    """Turn a refusal into an error that carries the problem's message."""
-    try:
-        body = answer.json()
-    except json.JSONDecodeError:
-        body = {}
-    if not isinstance(body, dict):
-        body = {}
-    error = body.get("error")
-    told = error if isinstance(error, dict) else {}
-    message = told.get("message") or body.get("detail") or body.get("title")
-    return ApiError(
-        answer.status_code,
-        str(message or f"{answer.request.method} {answer.request.url.path}: HTTP {answer.status_code}"),
-        type=str(told.get("type") or ""),
-        param=told.get("param"),
-        code=told.get("code"),
-    )
+        Raises:
+            ApiError: the link is not good, or no longer.
+            NotRunningError: nothing answers there.
+        """
+        request = self._http.build_request("GET", link)
+        request.headers.pop("Authorization", None)
+        try:
+            answer = self._http.send(request)
+        except httpx.TransportError as error:
+            raise NotRunningError(unreachable(link.partition("?")[0], error)) from error
+        if not answer.is_success:
+            raise problem(answer)
+        return answer.content
 
-
-def _known(params: dict[str, Any] | None) -> dict[str, Any]:
-    return {key: value for key, value in (params or {}).items() if value is not None}
-
-
-def _pause(attempt: int) -> float:
-    """Return the seconds before the next attempt: doubling, at most 8, spread so that no clients march."""
-    return float(min(8.0, 0.25 * 2**attempt) * random.uniform(0.5, 1.0))
+    def _once(self, call: Call[Any]) -> httpx.Response | httpx.TransportError:
+        try:
+            return self._http.request(call.method, call.path, **call.arguments())
+        except httpx.TransportError as error:
+            return error
 
 
-def _retry_after(answer: httpx.Response) -> float | None:
-    try:
-        return min(60.0, max(0.0, float(answer.headers.get("Retry-After", ""))))
-    except ValueError:
-        return None
+class AsyncTransport:
+    """The same for asyncio. What a plan does between its steps, such as reading a file, runs in a thread."""
+
+    def __init__(
+        self,
+        url: str,
+        key: str | None,
+        *,
+        attempts: int = 5,
+        timeout: float = 60.0,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        assert attempts >= 1, "a request must be sent at least once"
+        self.url = url
+        self.attempts = attempts
+        self.sleep = sleep
+        self._http = httpx.AsyncClient(**connection(url, key, timeout))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def alive(self) -> bool:
+        """Tell whether the API's process answers, at the first try."""
+        try:
+            return (await self._http.get("/livez", timeout=ALIVE_SECONDS)).is_success
+        except httpx.TransportError:
+            return False
+
+    async def send(self, call: Call[T]) -> T:
+        """Send a request and return what its answer says; raises as ``Transport.send``."""
+        for attempt in count(1):
+            result = await self._once(call)
+            wait = wait_after(result, attempt=attempt, attempts=self.attempts, url=self.url)
+            if wait is None:
+                break
+            await self.sleep(wait)
+        assert isinstance(result, httpx.Response), "anything else raises or is sent again"
+        return call.read(result.json() if result.content else None)
+
+    async def run(self, plan: Call[T] | Plan[T]) -> T:
+        """Do the steps of a plan and return its result."""
+        if isinstance(plan, Call):
+            return await self.send(plan)
+        ended: list[T] = []
+
+        def advance(go_on: Callable[[], Call[Any] | Pause]) -> Call[Any] | Pause | None:
+            try:
+                return go_on()
+            except StopIteration as end:  # which cannot leave a thread
+                ended.append(end.value)
+                return None
+
+        step = await asyncio.to_thread(advance, partial(plan.send, None))
+        while step is not None:
+            step = await asyncio.to_thread(advance, await self._done(plan, step))
+        return ended[0]
+
+    async def _done(self, running: Plan[Any], step: Call[Any] | Pause) -> Callable[[], Call[Any] | Pause]:
+        """Do one step; return what tells the plan how it went."""
+        if isinstance(step, Pause):
+            await self.sleep(step.seconds)
+            return partial(running.send, None)
+        try:
+            told = await self.send(step)
+        except SpindleError as error:
+            return partial(running.throw, error)
+        return partial(running.send, told)
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | None = None,
+        timeout: float | None = None,
+    ) -> Any:
+        """Send any request and return the JSON of its answer; raises as ``Transport.send``."""
+        return await self.send(Call(method, path, _as_it_is, params=params or {}, body=body, timeout=timeout))
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+    ) -> AsyncIterator[httpx.Response]:
+        """Open what ``Transport.stream`` opens; it is tried once, and raises as that does."""
+        async with self._http.stream(**streamed(path, params, headers, body)) as answer:
+            if not answer.is_success:
+                await answer.aread()
+                raise problem(answer)
+            yield answer
+
+    async def fetch(self, link: str) -> bytes:
+        """Return what lies at a signed link; raises as ``Transport.fetch``."""
+        request = self._http.build_request("GET", link)
+        request.headers.pop("Authorization", None)
+        try:
+            answer = await self._http.send(request)
+        except httpx.TransportError as error:
+            raise NotRunningError(unreachable(link.partition("?")[0], error)) from error
+        if not answer.is_success:
+            raise problem(answer)
+        return answer.content
+
+    async def _once(self, call: Call[Any]) -> httpx.Response | httpx.TransportError:
+        try:
+            return await self._http.request(call.method, call.path, **call.arguments())
+        except httpx.TransportError as error:
+            return error
 
 
-def _unreachable(url: str, error: Exception) -> str:
-    return (
-        f"Nothing answers at {url} ({error}). "
-        "Start Spindle with `spindle up`, or give its address in SPINDLE_URL."
-    )
+def streamed(
+    path: str,
+    params: Mapping[str, Any] | None,
+    headers: Mapping[str, str] | None,
+    body: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """Return what httpx's ``stream`` takes."""
+    told: dict[str, Any] = {"method": "GET" if body is None else "POST", "url": path, "headers": headers}
+    told["params"] = known(params or {})
+    return told if body is None else told | {"json": body}
+
+
+def _as_it_is(answer: Any) -> Any:
+    return answer

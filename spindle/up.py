@@ -20,6 +20,8 @@ from spindle.profile import Profile, check_cluster
 from spindle.service import Service
 
 READY_SECONDS = 180.0
+ASIDE = "ingest,export,import"  # kinds of units that somebody waits for, of no job
+WORKERS = ("units", "aside", "serve", "beat")
 STOP_SECONDS = 8.0
 MOST_DEATHS = 3  # of a service before the platform was ever ready
 NEEDED = ("uvicorn", "fastapi", "sqlalchemy", "celery", "torch", "diffusers")
@@ -108,9 +110,13 @@ class Supervisor:
             self.stopping = self.stopping or not os.read(self.lifeline, 1024)
         return self.stopping
 
-    def _environment(self) -> dict[str, str]:
+    def _environment(self, service: str = "") -> dict[str, str]:
+        """Return what a service is told; the ports of the workers' metrics are counted on from the first."""
         mine = {"SPINDLE_STATE": str(self.state), "SPINDLE_PUBLIC_URL": self.url, "PYTHONUNBUFFERED": "1"}
         given = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        port = given.get("SPINDLE_METRICS_PORT", "0")
+        if service in WORKERS and port.isdecimal() and int(port):
+            mine["SPINDLE_METRICS_PORT"] = str(int(port) + WORKERS.index(service))
         return {"OMP_WAIT_POLICY": "PASSIVE"} | importable(given) | mine
 
     def _log(self, name: str) -> Path:
@@ -144,16 +150,16 @@ class Supervisor:
         )
         listen = ("--host", self.host, "--port", str(self.port))
         commands = {
-            "api": (python, "-m", "uvicorn", "api.main:app", *listen, "--no-access-log"),
-            # Two lanes: an upload is validated while a training runs, and neither waits for the other.
-            "units": (python, "-m", "worker", "units", "--except", "ingest"),
-            "ingest": (python, "-m", "worker", "units", "--kinds", "ingest"),
+            "api": (python, "-m", "api", *listen),
+            # Two lanes: an upload is validated, a model exported or imported while a training runs.
+            "units": (python, "-m", "worker", "units", "--except", ASIDE),
+            "aside": (python, "-m", "worker", "units", "--kinds", ASIDE),
             "serve": (python, "-m", "worker", "serve"),
             "beat": (python, "-m", "worker", "beat"),
         }
         self.services = [Service(name, command, self._log(name)) for name, command in commands.items()]
         for service in self.services:
-            self._note(f"+{service.start(self._environment())}")
+            self._note(f"+{service.start(self._environment(service.name))}")
 
     def _note(self, line: str) -> None:
         assert self.watch is not None, "the watch starts before the services"
@@ -168,8 +174,9 @@ class Supervisor:
         """Start again what has died, later each time it dies young."""
         now = time.monotonic()
         for service in self.services:
+            service.bound_log()
             if service.process is None and now >= service.due:
-                self._note(f"+{service.start(self._environment())}")
+                self._note(f"+{service.start(self._environment(service.name))}")
                 self.tell(f"{service.name} runs again.")
             elif end := service.ended(now):
                 pid, how = end

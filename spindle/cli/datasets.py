@@ -1,8 +1,6 @@
 """``spindle datasets``."""
 
-import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -14,6 +12,7 @@ from spindle.cli.terminal import (
     connect,
     err,
     examples,
+    given,
     out,
     plain_errors,
     show_json,
@@ -33,29 +32,53 @@ Id = Annotated[str, typer.Argument(metavar="DATASET", help="Id of a dataset.")]
 
 @app.command(
     epilog=examples(
-        "spindle datasets create cats cats.zip", "spindle datasets create cats file-01J... --no-wait"
+        "spindle datasets create cats cats.zip",
+        "spindle datasets create cats file-01J... --no-wait",
+        "spindle datasets create cats cats.tar --tolerance 0.01 --validation 0.1 --split-by caption",
     )
 )
 @plain_errors
 def create(
     name: Annotated[str, typer.Argument(help="Name; a name that exists gets its next version.")],
     source: Annotated[str, typer.Argument(help="An archive on this machine, or the id of an uploaded file.")],
+    tolerance: Annotated[
+        float | None,
+        typer.Option(help="The share of rows that may be bad; above it nothing is used.", min=0, max=1),
+    ] = None,
+    validation: Annotated[
+        float | None,
+        typer.Option(help="The share of rows held out, as a dataset of their own.", min=0, max=0.5),
+    ] = None,
+    split_by: Annotated[
+        str, typer.Option(help="What stays together when rows are held out: row or caption.")
+    ] = "row",
+    image_column: Annotated[
+        str | None, typer.Option(help="The column of pictures, or of their file names, if it is unusual.")
+    ] = None,
+    caption_column: Annotated[str | None, typer.Option(help="The column of captions, likewise.")] = None,
+    split_seed: Annotated[int, typer.Option(help="Decides which rows are held out.")] = 0,
     wait: Annotated[bool, typer.Option(help="Wait until the rows are checked.")] = True,
     state: State = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a new version of a dataset from an archive.
 
-    A zip or tar of pictures with metadata.jsonl, metadata.csv or a .txt caption beside each picture.
+    A zip or tar of pictures with metadata.jsonl, metadata.csv or a .txt caption beside each picture, a
+    WebDataset tar, or a parquet file.
     """
+    split: dict[str, Any] | None = None
+    if validation is not None:
+        split = {"validation": validation, "by": split_by, "seed": split_seed}
+    named = {"image": image_column, "caption": caption_column}
+    columns = {name: column for name, column in named.items() if column is not None}
     with connect(state) as client:
-        path = Path(source)
-        with err.status(f"Checking {source}"):
-            file_id = client.files.upload(path).id if path.exists() else source
-            dataset = client.datasets.create(name, file_id)
-            while wait and dataset.status not in {"ready", "failed"}:
-                time.sleep(0.3)
-                dataset = client.datasets.get(dataset.id)
+        file_id = given(client, source)
+        with err.status(f"Checking {escape(source)}"):
+            dataset = client.datasets.create(
+                name, file_id, tolerance=tolerance, split=split, columns=columns or None
+            )
+            if wait:
+                dataset = client.datasets.wait(dataset.id)
     if as_json:
         show_json(dataset)
     else:
@@ -66,10 +89,15 @@ def create(
 
 @app.command("list")
 @plain_errors
-def list_(limit: Limit = 20, state: State = None, as_json: AsJson = False) -> None:
+def list_(
+    name: Annotated[str | None, typer.Option(help="Only the versions of this name.")] = None,
+    limit: Limit = 20,
+    state: State = None,
+    as_json: AsJson = False,
+) -> None:
     """List datasets, newest first."""
     with connect(state) as client:
-        datasets = list(client.datasets.list(limit=limit))
+        datasets = list(client.datasets.list(limit=limit, name=name))
     if as_json:
         show_json(datasets)
         return
@@ -116,6 +144,50 @@ def rows(dataset_id: Id, limit: Limit = 20, state: State = None, as_json: AsJson
         show_json(found)
         return
     show_table(((str(row.index), escape(row.caption)) for row in found), "row", "caption", empty="No rows.")
+
+
+@app.command()
+@plain_errors
+def rejected(dataset_id: Id, limit: Limit = 100, state: State = None, as_json: AsJson = False) -> None:
+    """List the rows that did not make it into a dataset, each with its reason."""
+    with connect(state) as client:
+        found = list(client.datasets.rejected(dataset_id, limit=limit))
+    if as_json:
+        show_json(found)
+        return
+    lines = (
+        (escape(each.file), "" if each.row is None else str(each.row), escape(each.reason)) for each in found
+    )
+    show_table(lines, "file", "row", "reason", empty="No row was rejected.")
+
+
+@app.command(epilog=examples("spindle datasets overlap ds-01J... ds-01K..."))
+@plain_errors
+def overlap(
+    dataset_id: Id,
+    other_id: Annotated[str, typer.Argument(metavar="OTHER", help="Id of the dataset to compare with.")],
+    state: State = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell how many pictures of a dataset are in another one, or look like one of it."""
+    with connect(state) as client:
+        found = client.datasets.overlap(dataset_id, other_id)
+    if as_json:
+        show_json(found)
+        return
+    show_pairs(rows=found.rows, identical=found.identical, alike=found.alike)
+
+
+@app.command()
+@plain_errors
+def delete(dataset_id: Id, state: State = None, as_json: AsJson = False) -> None:
+    """Delete a dataset that no job was made with; of a split both parts."""
+    with connect(state) as client:
+        gone = client.datasets.delete(dataset_id)
+    if as_json:
+        show_json(gone)
+        return
+    out.print(f"{gone.id} deleted", markup=False)
 
 
 def _show(dataset: "Dataset") -> None:

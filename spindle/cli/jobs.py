@@ -1,23 +1,24 @@
 """``spindle jobs``."""
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 
+from spindle.cli.spans import seconds_of
 from spindle.cli.terminal import (
     AsJson,
     Limit,
     State,
     connect,
     duration,
-    err,
     examples,
+    given,
     out,
     plain_errors,
     show_json,
+    show_line,
     show_pairs,
     show_table,
     status,
@@ -31,26 +32,52 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Fine-tuning jobs.", no_args_is_help=True)
 Id = Annotated[str, typer.Argument(metavar="JOB", help="Id of a job.")]
+Assignments = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="A hyperparameter that differs from the model's recommended ones; repeat it for more.",
+        show_default=False,
+    ),
+]
+Keep = Annotated[
+    int | None,
+    typer.Option(min=1, help="Newest checkpoints that stay, beside the best; all.", show_default=False),
+]
+Notes = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=VALUE", help="Kept with the job; repeat it for more.", show_default=False),
+]
 
 
-def settings(pairs: list[str]) -> dict[str, Any]:
-    """Read ``NAME=VALUE`` pairs; a value is JSON where it reads as such, else text.
+def pairs_of(given_pairs: list[str], option: str) -> dict[str, str]:
+    """Read ``NAME=VALUE`` pairs.
 
     Raises:
         SpindleError: a pair without a name or an equals sign, or a name given twice.
     """
-    found: dict[str, Any] = {}
-    for pair in pairs:
+    found: dict[str, str] = {}
+    for pair in given_pairs:
         name, equals, value = pair.partition("=")
         if not name or not equals:
-            raise SpindleError(f"--set takes NAME=VALUE, such as --set n_iterations=2; not {pair!r}.")
+            raise SpindleError(f"{option} takes NAME=VALUE, such as {option} steps=2; not {pair!r}.")
         if name in found:
-            raise SpindleError(f"--set {name} is given twice.")
-        try:
-            found[name] = json.loads(value)
-        except json.JSONDecodeError:
-            found[name] = value
+            raise SpindleError(f"{option} {name} is given twice.")
+        found[name] = value
     return found
+
+
+def settings(given_pairs: list[str]) -> dict[str, Any]:
+    """Read ``NAME=VALUE`` pairs whose value is JSON where it reads as such, else text; raises as above."""
+
+    def read(value: str) -> Any:
+        try:
+            return json.loads(value)
+        except json.JSONDecodeError:
+            return value
+
+    return {name: read(value) for name, value in pairs_of(given_pairs, "--set").items()}
 
 
 @app.command(
@@ -72,15 +99,7 @@ def create(
     method: Annotated[
         str, typer.Option(help="spin (self-play), sft (supervised), dpo, ... (docs/methods.md).")
     ] = "spin",
-    assignments: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="NAME=VALUE",
-            help="A hyperparameter that differs from the model's recommended ones; repeat it for more.",
-            show_default=False,
-        ),
-    ] = None,
+    assignments: Assignments = None,
     validation: Annotated[
         str | None, typer.Option(help="Held-out pictures: measured, never trained on.", show_default=False)
     ] = None,
@@ -90,6 +109,9 @@ def create(
         int | None, typer.Option(help="-100 to 100; higher goes first.", show_default=False)
     ] = None,
     queue: Annotated[str | None, typer.Option(help="Whose workers run it.", show_default=False)] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, gpu or auto.", show_default=False)] = None,
+    keep: Keep = None,
+    metadata: Notes = None,
     follow_it: Annotated[bool, typer.Option("--follow", "-f", help="Show its events until it ends.")] = False,
     state: State = None,
     as_json: AsJson = False,
@@ -97,23 +119,27 @@ def create(
     """Start a fine-tuning job and print its id."""
     with connect(state) as client:
         chosen = settings(assignments or [])
+        notes = pairs_of(metadata or [], "--metadata")
         job = client.jobs.create(
             model,
-            _uploaded(client, data),
+            given(client, data),
             method=method,
             hyperparameters=chosen,
-            validation_file=_uploaded(client, validation) if validation else None,
+            validation_file=given(client, validation) if validation else None,
             suffix=suffix,
             seed=seed,
             priority=priority,
             queue=queue,
+            device=device,
+            retention=None if keep is None else {"keep_last": keep},
+            metadata=notes or None,
         )
         if as_json:
             show_json(job)
         else:
             out.print(job.id, markup=False)
         if follow_it:
-            _follow(client, job.id)
+            _follow(client, job.id, as_json=as_json)
 
 
 @app.command("list")
@@ -162,61 +188,63 @@ def show(job_id: Id, state: State = None, as_json: AsJson = False) -> None:
 
 @app.command(epilog=examples("spindle jobs follow ftjob-01J..."))
 @plain_errors
-def follow(job_id: Id, state: State = None) -> None:
-    """Show a job's events as they happen, until it ends; exit code 1 when it does not succeed."""
+def follow(job_id: Id, state: State = None, as_json: AsJson = False) -> None:
+    """Show a job's events as they happen, until it ends; exit code 1 when it does not succeed.
+
+    With --json a line an event.
+    """
     with connect(state) as client:
-        _follow(client, job_id)
+        _follow(client, job_id, as_json=as_json)
+
+
+@app.command(epilog=examples("spindle jobs wait ftjob-01J... --timeout 12h"))
+@plain_errors
+def wait(
+    job_id: Id,
+    timeout: Annotated[
+        str | None, typer.Option(help="How long at most, such as 30m or 12h.", show_default=False)
+    ] = None,
+    state: State = None,
+    as_json: AsJson = False,
+) -> None:
+    """Wait in silence until a job has ended; exit code 1 when it does not succeed."""
+    with connect(state) as client:
+        job = client.jobs.wait(job_id, timeout=None if timeout is None else seconds_of(timeout))
+    if as_json:
+        show_json(job)
+    else:
+        out.print(f"{job.id} {status(job.status)}")
+    _refuse_failed(job)
 
 
 @app.command()
 @plain_errors
-def cancel(job_id: Id, state: State = None) -> None:
+def cancel(job_id: Id, state: State = None, as_json: AsJson = False) -> None:
     """End a job; its checkpoints stay."""
     with connect(state) as client:
-        _told(client.jobs.cancel(job_id), "cancel")
+        _told(client.jobs.cancel(job_id), "cancel", as_json=as_json)
 
 
 @app.command()
 @plain_errors
-def pause(job_id: Id, state: State = None) -> None:
+def pause(job_id: Id, state: State = None, as_json: AsJson = False) -> None:
     """Let a job write a checkpoint and give its worker free."""
     with connect(state) as client:
-        _told(client.jobs.pause(job_id), "pause")
+        _told(client.jobs.pause(job_id), "pause", as_json=as_json)
 
 
 @app.command()
 @plain_errors
-def resume(job_id: Id, state: State = None) -> None:
+def resume(job_id: Id, state: State = None, as_json: AsJson = False) -> None:
     """Let a paused job go on where it stopped."""
     with connect(state) as client:
-        _told(client.jobs.resume(job_id), "")
+        _told(client.jobs.resume(job_id), "", as_json=as_json)
 
 
-@app.command()
-@plain_errors
-def checkpoints(job_id: Id, limit: Limit = 50, state: State = None, as_json: AsJson = False) -> None:
-    """List a job's checkpoints; each id is a model name."""
-    with connect(state) as client:
-        found = list(client.jobs.checkpoints(job_id, limit=limit))
+def _told(job: "Job", wish: str, *, as_json: bool) -> None:
     if as_json:
-        show_json(found)
+        show_json(job)
         return
-    rows = ((each.id, str(each.iteration), str(each.step_number), when(each.created_at)) for each in found)
-    show_table(rows, "id", "iteration", "step", "created", empty="No checkpoints yet.")
-
-
-def _uploaded(client: "Spindle", source: str) -> str:
-    """Return the id of the file that was uploaded from a path; an id stays as it is."""
-    path = Path(source)
-    if not path.exists():
-        if path.suffix:
-            raise SpindleError(f"There is no file {source}.")
-        return source
-    with err.status(f"Uploading {escape(path.name)}"):
-        return client.files.upload(path).id
-
-
-def _told(job: "Job", wish: str) -> None:
     asked = (wish == "pause" and job.pause_requested) or (wish == "cancel" and job.cancel_requested)
     pending = asked and not job.finished and job.status != "paused"
     out.print(f"{job.id} {status(job.status)}{f', {wish} requested' if pending else ''}")
@@ -244,7 +272,13 @@ def _show(job: "Job") -> None:
     )
 
 
-def _follow(client: "Spindle", job_id: str) -> None:
+def _refuse_failed(job: "Job") -> None:
+    if job.status != "succeeded":
+        why = f": {job.failure.message}" if job.failure and job.failure.message else "."
+        raise JobFailedError(f"{job.id} {job.status}{why}")
+
+
+def _follow(client: "Spindle", job_id: str, *, as_json: bool) -> None:
     """Print events until the job ends.
 
     Raises:
@@ -252,12 +286,14 @@ def _follow(client: "Spindle", job_id: str) -> None:
     """
     colours = {"warn": "yellow", "error": "red"}
     for event in client.jobs.follow(job_id):
+        if as_json:
+            show_line(event)
+            continue
         colour = colours.get(event.level, "default")
         moment = when(event.created_at).partition(" ")[2]
         out.print(f"[dim]{moment} {escape(event.type):<11}[/] [{colour}]{escape(event.message)}[/]")
     job = client.jobs.get(job_id)
-    if job.status != "succeeded":
-        why = f": {job.failure.message}" if job.failure and job.failure.message else "."
-        raise JobFailedError(f"{job_id} {job.status}{why}")
-    out.print(f"[green]{job_id} succeeded.[/] Draw with it:")
-    out.print(f'  spindle generate {job.fine_tuned_model} "..."', markup=False)
+    _refuse_failed(job)
+    if not as_json:
+        out.print(f"[green]{job_id} succeeded.[/] Draw with it:")
+        out.print(f'  spindle generate {job.fine_tuned_model} "..."', markup=False)

@@ -7,11 +7,25 @@ from typing import Annotated
 
 import typer
 
-from spindle.cli import datasets, files, jobs, keys, models
+from spindle.cli import (
+    compare,
+    datasets,
+    files,
+    images,
+    jobs,
+    keys,
+    models,
+    plans,
+    records,
+    registry,
+    transfers,
+    webhooks,
+)
 from spindle.cli.doctor import doctor
 from spindle.cli.generate import generate
-from spindle.cli.project import project
+from spindle.cli.project import audit, project
 from spindle.cli.terminal import State, examples, out, plain_errors
+from spindle.cli.work import queue, workers
 from spindle.errors import SpindleError
 from spindle.location import state_folder
 from spindle.port import free_port
@@ -33,15 +47,35 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(jobs.app, name="jobs")
+registry.add_to(models.app)
+transfers.add_to(models.app)
 app.add_typer(models.app, name="models")
+app.add_typer(images.app, name="images")
 app.add_typer(datasets.app, name="datasets")
+app.add_typer(compare.app, name="compare")
 app.add_typer(files.app, name="files")
 app.add_typer(keys.app, name="key")
+app.add_typer(webhooks.app, name="webhooks")
+for record in (
+    records.checkpoints,
+    records.events,
+    records.metrics,
+    records.samples,
+    plans.estimate,
+    plans.methods,
+    plans.report,
+):
+    jobs.app.command()(record)
 app.command(epilog=examples("spindle project", "spindle project --json"))(project)
+app.command(epilog=examples("spindle audit", "spindle audit --object ftjob-01J... --json"))(audit)
+app.command(epilog=examples("spindle workers", "spindle workers --json"))(workers)
+app.command(epilog=examples("spindle queue", "spindle queue --limit 100 --json"))(queue)
 app.command(
     epilog=examples(
         'spindle generate starter "red apple"',
         'spindle generate starter "red apple" -n 4 --seed 1 -o apple.png',
+        'spindle generate starter "red apple" --stream 3',
+        'spindle generate starter "red apple" --async',
     )
 )(generate)
 app.command(epilog=examples("spindle doctor", "spindle doctor --json"))(doctor)

@@ -10,24 +10,6 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from spindle.cli.terminal import duration
 from spindle.results import Job
 
-WEIGHTS = {"encode": 0.5, "generate": 2.0, "train": 10.0, "evaluate": 1.0, "publish": 0.3}
-ENDED = frozenset({"succeeded", "failed", "cancelled"})
-
-
-def share_done(job: Job) -> float:
-    """Return how much of a job's work is done, from 0 to 1, by the units it has."""
-    if job.finished:
-        return 1.0
-    total = done = 0.0
-    for unit in job.attempts:
-        weight = WEIGHTS.get(str(unit.get("kind")), 1.0)
-        total += weight
-        if unit.get("state") == "succeeded":
-            done += weight
-        elif progress := unit.get("progress"):
-            done += weight * min(1.0, progress.get("step", 0) / max(1, progress.get("of", 1)))
-    return done / total if total else 0.0
-
 
 def running_unit(job: Job) -> dict[str, Any] | None:
     """Return the unit that runs now."""
@@ -49,7 +31,7 @@ def time_left(job: Job, elapsed: float) -> float | None:
     finish = (job.model_extra or {}).get("estimated_finish")
     if finish:
         return max(0.0, float(finish) - time.time())
-    share = share_done(job)
+    share = job.progress
     return elapsed * (1 - share) / share if share > 0.03 and job.status == "running" else None
 
 
@@ -91,7 +73,8 @@ class Live:
         count = f" {progress['step']}/{progress['of']}" if {"step", "of"} <= progress.keys() else ""
         if label not in self._tasks:
             self._tasks[label] = self._bars.add_task(label, total=1.0, doing="", left="")
-        self._bars.update(self._tasks[label], completed=share_done(job), doing=now + count, left=text)
+        done = 1.0 if job.finished else job.progress
+        self._bars.update(self._tasks[label], completed=done, doing=now + count, left=text)
         if not self._console.is_terminal and self._said.get(label) != now:
             self._said[label] = now
             self._console.print(f"{label}: {now}{f', {text}' if text else ''}", markup=False)

@@ -3,7 +3,7 @@
 import io
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image
 
 from spindle.client import Spindle
-from spindle.demo.facts import Column, Row
+from spindle.reports import ReportColumn
 
 ROWS = 12
 FIRST_SEED = 1000
@@ -22,6 +22,16 @@ class HeldOut:
     """A caption that nothing was trained on, and its real picture as PNG."""
 
     caption: str
+    real: bytes
+
+
+@dataclass(frozen=True)
+class Row:
+    """A held-out caption: one PNG of each column, drawn with the same seed, and the real picture."""
+
+    caption: str
+    seed: int
+    drawn: tuple[bytes, ...]
     real: bytes
 
 
@@ -42,7 +52,7 @@ def spread(items: list[HeldOut], count: int = ROWS) -> list[HeldOut]:
 
 def draw_rows(
     client: Spindle,
-    columns: tuple[Column, ...],
+    columns: Sequence[ReportColumn],
     wanted: list[HeldOut],
     sampler: dict[str, Any],
     done: Callable[[], None],
@@ -58,6 +68,7 @@ def draw_rows(
     """
     drawn: dict[tuple[int, int], bytes] = {}
     for across, column in enumerate(columns):  # model by model, so that each is loaded once
+        assert column.model is not None, "what has succeeded has a name"
         for down, item in enumerate(wanted):
             seed = FIRST_SEED + down
             drawn[down, across] = client.images.generate(column.model, item.caption, seed=seed, **sampler)[0]

@@ -3,7 +3,6 @@
 import shutil
 import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +12,12 @@ from rich.table import Table
 
 from spindle.cli.terminal import duration, out
 from spindle.client import Spindle
-from spindle.demo import collect
-from spindle.demo.facts import MEASURES, Facts
 from spindle.demo.live import Live
-from spindle.demo.page import render
-from spindle.demo.pictures import draw_rows, held_out, spread
+from spindle.demo.pictures import Row, draw_rows, held_out, spread
 from spindle.demo.sheet import draw
-from spindle.demo.verdict import judge
 from spindle.errors import JobFailedError, SpindleError
-from spindle.location import sole_owner, write_whole
+from spindle.location import sole_owner
+from spindle.reports import Report, ReportColumn
 from spindle.results import Dataset, Job
 from spindle.running import ALONE, temporary
 
@@ -50,12 +46,11 @@ def run(report: Path, state: Path) -> None:
         out.print(
             f"Spindle runs at {client.location.url}; its logs are in {shown(state / 'logs')}.", markup=False
         )
-        facts = experience(client, state, began)
-    report.parent.mkdir(parents=True, exist_ok=True)
-    sheet = report.with_suffix(".png")
-    draw(facts, sheet)
-    write_whole(report, render(facts))
-    conclude(facts, report, sheet)
+        facts, spin = experience(client, report)
+    conclude(facts, report, report.with_suffix(".png"))
+    out.print(f"It took {duration(time.monotonic() - began)}. Draw with the new model:", markup=False)
+    command = f'{program()} generate --state {shown(state)} {spin.fine_tuned_model} "{PROMPT}"'
+    out.print(f"  {command}", markup=False)
 
 
 def make_fresh(state: Path) -> None:
@@ -75,35 +70,38 @@ def make_fresh(state: Path) -> None:
     (state / ALONE).touch()
 
 
-def experience(client: Spindle, state: Path, began: float) -> Facts:
-    """Fine-tune in both ways, measure, and draw."""
+def experience(client: Spindle, report: Path) -> tuple[Report, Job]:
+    """Fine-tune in both ways, write report and sheet; return the facts and the job of self-play."""
+    report.parent.mkdir(parents=True, exist_ok=True)
+    sft, spin = fine_tuned(client)
+    facts = client.jobs.facts(spin.id, compared_with=sft.id)
+    client.jobs.report(spin.id, report, compared_with=sft.id)
+    columns = shown_columns(facts)
+    draw(columns, drawn(client, spin, columns, facts.guidances[0]), report.with_suffix(".png"))
+    return facts, spin
+
+
+def fine_tuned(client: Spindle) -> tuple[Job, Job]:
+    """Fine-tune in both ways, and measure; return the supervised job and that of self-play."""
     train = ready(client, "emoji", DATA / "train.zip")
     test = ready(client, "emoji-held-out", DATA / "test.zip")
     out.print(f"{train.rows} pictures to learn from, {test.rows} held out.", markup=False)
     sft, spin = follow(client, {label: submit(client, label, train, test) for label in CONFIGS}).values()
-    measured = [collect.evaluations(client.jobs.events(job.id)) for job in (sft, spin)]
-    columns = collect.columns(sft, spin, (measured[0], measured[1]), client.jobs.checkpoints(spin.id))
+    return sft, spin
+
+
+def shown_columns(facts: Report) -> list[ReportColumn]:
+    """Return the models of the sheet: all but the supervised start of self-play."""
+    return [column for column in facts.columns if column.iteration != 0]
+
+
+def drawn(client: Spindle, spin: Job, columns: list[ReportColumn], guidance: float) -> tuple[Row, ...]:
+    """Draw held-out captions with each model."""
     wanted = spread(held_out(DATA / "test.zip"))
-    settings = spin.method.hyperparameters
-    guidances = collect.guidances(spin)
-    sampler = {"steps": settings["eval_steps"], "guidance_scale": guidances[0]}
+    sampler = {"steps": spin.method.hyperparameters["eval_steps"], "guidance_scale": guidance}
     with Progress(console=out, transient=True, disable=not out.is_terminal) as progress:
         task = progress.add_task("Drawing held-out captions", total=len(columns) * len(wanted))
-        rows = draw_rows(client, columns, wanted, sampler, lambda: progress.advance(task))
-    curves = (list(client.jobs.metrics(job.id, collect.NAMES)) for job in (sft, spin))
-    return Facts(
-        columns=columns,
-        rows=rows,
-        charts=collect.charts(sft, spin, *curves),
-        costs=(collect.cost(sft, "SFT"), collect.cost(spin, "SPIN")),
-        settings=collect.settings(sft, spin),
-        guidances=guidances,
-        held_out=min(int(settings["eval_samples"]), test.rows or 0),
-        trained_on=train.rows or 0,
-        seconds=time.monotonic() - began,
-        finished=datetime.now(UTC).astimezone().strftime("%Y-%m-%d %H:%M"),
-        command=f'{program()} generate --state {shown(state)} {collect.result_of(spin)} "{PROMPT}"',
-    )
+        return draw_rows(client, columns, wanted, sampler, lambda: progress.advance(task))
 
 
 def ready(client: Spindle, name: str, archive: Path) -> Dataset:
@@ -157,27 +155,20 @@ def follow(client: Spindle, jobs: dict[str, Job]) -> dict[str, Job]:
     return jobs
 
 
-def conclude(facts: Facts, report: Path, sheet: Path) -> None:
-    """Print what came out, where it is written, and how to go on."""
-    table = Table(
-        "", *(column.label for column in facts.columns), box=None, pad_edge=False, header_style="bold"
-    )
-    for guidance in facts.guidances:
-        for measure in MEASURES:
-            found = [column.measured.get(facts.key(measure, guidance)) for column in facts.columns]
-            if any(found):
-                values = ("" if each is None else measure.shown(each.value) for each in found)
-                title = f"{measure.title} ({measure.better} is better)"
-                table.add_row(f"{title}, guidance {guidance:g}", *values)
-    verdict = judge(facts)
+def conclude(facts: Report, report: Path, sheet: Path) -> None:
+    """Print what came out, and where it is written."""
+    columns = shown_columns(facts)
+    table = Table("", *(column.label for column in columns), box=None, pad_edge=False, header_style="bold")
+    for measure in facts.measures:
+        found = [column.measured.get(measure.key) for column in columns]
+        if any(found):
+            values = ("" if each is None else measure.shown(each.value) for each in found)
+            better = f" ({measure.better} is better)" if measure.better else ""
+            table.add_row(f"{measure.label}{better}, guidance {measure.guidance:g}", *values)
     out.print()
     out.print(table)
-    out.print(f"\n[bold]{verdict.headline}.[/] {verdict.sentence}\n")
-    out.print(f"It took {duration(facts.seconds)}.", markup=False)
-    out.print(
-        f"Report    {shown(report)}\nPictures  {shown(sheet)}\nDraw with the new model:\n  {facts.command}",
-        markup=False,
-    )
+    out.print(f"\n[bold]{facts.headline}.[/] {facts.sentence}\n")
+    out.print(f"Report    {shown(report)}\nPictures  {shown(sheet)}", markup=False)
 
 
 def shown(path: Path) -> str:

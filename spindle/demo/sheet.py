@@ -1,22 +1,24 @@
-"""The sheet: the report's pictures as one PNG."""
+"""The sheet: held-out captions drawn by each model, as one PNG."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from spindle.demo.facts import Facts
+from spindle.demo.pictures import Row
+from spindle.reports import ReportColumn
 
 CELL, GAP, MARGIN, CAPTION, HEAD = 128, 14, 40, 230, 76
 PAPER, INK, LINE = "#fcfbf8", "#20201d", "#e7e3da"
-COLOURS = {"base": "#8d897f", "sft": "#b9751a", "spin": "#14697c", "real": INK}
+COLOURS = {"base": "#8d897f", "other": "#b9751a", "own": "#14697c", "real": INK}
 
 
-def draw(facts: Facts, path: Path) -> None:
+def draw(columns: Sequence[ReportColumn], rows: Sequence[Row], path: Path) -> None:
     """Write the grid of pictures with its labels: a column a model, a row a caption."""
-    heads = [(column.label, column.role) for column in facts.columns] + [("Real", "real")]
+    heads = [(column.label, column.role) for column in columns] + [("Real", "real")]
     width = 2 * MARGIN + CAPTION + len(heads) * (CELL + GAP) - GAP
-    height = 2 * MARGIN + HEAD + len(facts.rows) * (CELL + GAP) - GAP
+    height = 2 * MARGIN + HEAD + len(rows) * (CELL + GAP) - GAP
     sheet = Image.new("RGB", (width, height), PAPER)
     pen = ImageDraw.Draw(sheet)
     head_font, caption_font = ImageFont.load_default(24), ImageFont.load_default(20)
@@ -24,7 +26,7 @@ def draw(facts: Facts, path: Path) -> None:
         left = MARGIN + CAPTION + index * (CELL + GAP)
         pen.text((left, MARGIN + HEAD - 34), label, font=head_font, fill=COLOURS[role], anchor="ls")
         pen.line((left, MARGIN + HEAD - 20, left + CELL, MARGIN + HEAD - 20), fill=COLOURS[role], width=3)
-    for index, row in enumerate(facts.rows):
+    for index, row in enumerate(rows):
         top = MARGIN + HEAD + index * (CELL + GAP)
         lines = _wrapped(row.caption, caption_font, CAPTION - 24)
         for number, line in enumerate(lines):
