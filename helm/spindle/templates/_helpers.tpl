@@ -1,3 +1,8 @@
+{{/*
+Names, labels, images and environment, for every template of the chart. What surrounds the platform has its own in
+_surroundings.tpl; pods are made in _pod.tpl, Deployments in _workload.tpl.
+*/}}
+
 {{- define "spindle.selector" -}}
 app.kubernetes.io/name: spindle
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -10,11 +15,47 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end }}
 
-{{/* Settings as environment: the Secret's addresses, then values.settings, strings as they are and numbers unrounded. */}}
+{{/* What selects the pods of one component. Takes a dict: root, component (api, beat, serve, migrate, worker-POOL). */}}
+{{- define "spindle.componentSelector" -}}
+{{ include "spindle.selector" .root }}
+app.kubernetes.io/component: {{ .component }}
+{{- end }}
+
+{{/*
+The metadata of an object of one component: name, labels, annotations. Takes a dict: root, component, and where
+wanted annotations (a dict).
+*/}}
+{{- define "spindle.metadata" -}}
+name: {{ .root.Release.Name }}-{{ .component }}
+labels: {{ include "spindle.labels" .root | nindent 2 }}
+  app.kubernetes.io/component: {{ .component }}
+{{- with .annotations }}
+annotations: {{ toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/*
+The reference of an image. Takes a dict: root, image (repository, tag, digest), and name where it is one of ours. The
+tag is the chart's appVersion unless given, with -cuda where torch is for CUDA; a digest says which bytes, whatever the
+tag says.
+*/}}
+{{- define "spindle.image" -}}
+{{- $built := and (has .name (list "worker" "serve")) (eq .root.Values.images.accelerator "cuda") | ternary "-cuda" "" }}
+{{- with .root.Values.images.registry }}{{ . }}/{{ end }}{{ .image.repository }}:{{ .image.tag | default (print .root.Chart.AppVersion $built) }}
+{{- with .image.digest }}@{{ . }}{{ end }}
+{{- end }}
+
+{{- define "spindle.pullSecrets" -}}
+{{- with .Values.images.pullSecrets }}
+imagePullSecrets: {{ toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* Settings as environment: the Secrets' addresses, then values.settings, strings as they are and numbers unrounded. */}}
 {{- define "spindle.env" -}}
-{{- range list "SPINDLE_DATABASE_URL" "SPINDLE_BROKER_URL" "SPINDLE_STORE_URL" }}
-- name: {{ . }}
-  valueFrom: {secretKeyRef: {name: {{ $.Values.existingSecret | quote }}, key: {{ . }}}}
+{{- range $part := list "database" "broker" "store" }}
+- name: SPINDLE_{{ upper $part }}_URL
+  valueFrom: {secretKeyRef: {{ include "spindle.secretRef" (dict "root" $ "part" $part) }}}
 {{- end }}
 {{- range $name, $value := .Values.settings }}
 - name: SPINDLE_{{ upper $name }}
@@ -26,116 +67,33 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end }}
 {{- end }}
 
+{{/* Seconds that a unit may take for its checkpoint when it has to stop. */}}
+{{- define "spindle.checkpoint" -}}
+{{ ceil (hasKey .Values.settings "shutdown_grace_seconds" | ternary .Values.settings.shutdown_grace_seconds 60) }}
+{{- end }}
+
 {{/* Seconds until the kubelet kills a worker: what a checkpoint may take, and a minute to upload it. */}}
 {{- define "spindle.grace" -}}
-{{ add (ceil (.Values.settings.shutdown_grace_seconds | default 60)) 60 }}
+{{ add (include "spindle.checkpoint" . | int) 60 }}
 {{- end }}
 
-{{/*
-The pod of one component. Takes a dict: root, image (api or engine), args, spec (resources and the node's wishes),
-and where needed grace, restart, env and container (YAML of more).
-*/}}
-{{- define "spindle.pod" -}}
-{{- $root := .root }}
-{{- $image := index $root.Values.images .image }}
-restartPolicy: {{ .restart | default "Always" }}
-automountServiceAccountToken: false
-enableServiceLinks: false
-terminationGracePeriodSeconds: {{ .grace | default 30 }}
-{{- with $root.Values.images.pullSecrets }}
-imagePullSecrets: {{ toYaml . | nindent 2 }}
-{{- end }}
-{{- with .spec.nodeSelector }}
-nodeSelector: {{ toYaml . | nindent 2 }}
-{{- end }}
-{{- with .spec.tolerations }}
-tolerations: {{ toYaml . | nindent 2 }}
-{{- end }}
-securityContext:
-  runAsNonRoot: true
-  runAsUser: 10001
-  runAsGroup: 10001
-  seccompProfile: {type: RuntimeDefault}
-containers:
-  - name: spindle
-    image: "{{ $image.repository }}:{{ $image.tag | default $root.Chart.AppVersion }}"
-    imagePullPolicy: {{ $root.Values.images.pullPolicy }}
-    args: {{ toJson .args }}
-    env: {{ include "spindle.env" $root | nindent 6 }}
-      {{- with .env }}{{ . | nindent 6 }}{{ end }}
-    securityContext:
-      allowPrivilegeEscalation: false
-      readOnlyRootFilesystem: true
-      capabilities: {drop: [ALL]}
-    resources:
-      {{- $resources := deepCopy (.spec.resources | default dict) }}
-      {{- with .spec.gpus }}
-      {{- $_ := set $resources "limits" (merge (dict "nvidia.com/gpu" (int .)) ($resources.limits | default dict)) }}
-      {{- end }}
-      {{- toYaml $resources | nindent 6 }}
-    {{- with .container }}{{ . | nindent 4 }}{{ end }}
-    volumeMounts:
-      - {name: state, mountPath: /state}
-      - {name: tmp, mountPath: /tmp}
-      {{- if .spec.shm }}
-      - {name: shm, mountPath: /dev/shm}
-      {{- end }}
-      {{- if $root.Values.baseModels.claim }}
-      - {name: base-models, mountPath: /models, readOnly: true}
-      {{- end }}
-volumes:
-  - name: state
-    emptyDir: { {{- with .spec.disk }}sizeLimit: {{ . }}{{ end -}} }
-  - name: tmp
-    emptyDir: {sizeLimit: 1Gi}
-  {{- with .spec.shm }}
-  - name: shm
-    emptyDir: {medium: Memory, sizeLimit: {{ . }}}
-  {{- end }}
-  {{- with $root.Values.baseModels.claim }}
-  - name: base-models
-    persistentVolumeClaim: {claimName: {{ . | quote }}, readOnly: true}
-  {{- end }}
+{{/* The security contexts of every pod and container of the chart. */}}
+{{- define "spindle.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 10001
+runAsGroup: 10001
+seccompProfile: {type: RuntimeDefault}
 {{- end }}
 
-{{/*
-A Deployment and its disruption budget. Takes the pod's dict with component and name; `replace` for those that hold a
-GPU, where the old pod must go before the new one finds a place.
-*/}}
-{{- define "spindle.deployment" -}}
-{{- $name := printf "%s-%s" .root.Release.Name .name -}}
-apiVersion: apps/v1
-kind: Deployment
-metadata:
-  name: {{ $name }}
-  labels: {{ include "spindle.labels" .root | nindent 4 }}
-    app.kubernetes.io/component: {{ .name }}
-spec:
-  replicas: {{ int (hasKey .spec "replicas" | ternary .spec.replicas 1) }}
-  {{- if .replace }}
-  strategy: {rollingUpdate: {maxSurge: 0, maxUnavailable: 1}}
-  {{- end }}
-  selector:
-    matchLabels: {{ include "spindle.selector" .root | nindent 6 }}
-      app.kubernetes.io/component: {{ .name }}
-  template:
-    metadata:
-      labels: {{ include "spindle.labels" .root | nindent 8 }}
-        app.kubernetes.io/component: {{ .name }}
-    spec:
-      serviceAccountName: {{ .root.Release.Name }}
-      {{- include "spindle.pod" . | nindent 6 }}
----
-apiVersion: policy/v1
-kind: PodDisruptionBudget
-metadata:
-  name: {{ $name }}
-  labels: {{ include "spindle.labels" .root | nindent 4 }}
-    app.kubernetes.io/component: {{ .name }}
-spec:
-  maxUnavailable: 1
-  unhealthyPodEvictionPolicy: AlwaysAllow
-  selector:
-    matchLabels: {{ include "spindle.selector" .root | nindent 6 }}
-      app.kubernetes.io/component: {{ .name }}
+{{- define "spindle.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end }}
+
+{{/* A quantity of memory or disk ("2Gi", "500M", "1.5G") in bytes, as an integer. */}}
+{{- define "spindle.bytes" -}}
+{{- $factors := dict "" 1 "m" 0.001 "k" 1e3 "K" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "P" 1e15 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 "Pi" 1125899906842624 }}
+{{- $unit := regexFind "[A-Za-z]+$" (toString .) }}
+{{- mulf (trimSuffix $unit (toString .) | float64) (get $factors $unit) | floor | int64 }}
 {{- end }}
