@@ -64,25 +64,26 @@ class Peaks:
 
 def full_fine_tunes(made: Prepared, work: Path, *, steps: int) -> Peaks:
     """Measure three trainings of all weights on the same pictures, each in a process of its own."""
+    return Peaks(
+        cached=full_fine_tune(made, work / "cached", reference="cached", steps=steps),
+        online=full_fine_tune(made, work / "online", reference="online", steps=steps),
+        supervised=full_fine_tune(made, work / "supervised", reference=None, steps=steps),
+    )
+
+
+def full_fine_tune(made: Prepared, work: Path, *, reference: str | None, steps: int) -> int:
+    """Return the bytes at the peak of one training: of self-play with a reference, or supervised without."""
     pairs = made.settings.batch_size
-    found = {}
-    for name, (kind, count) in {
-        "cached": ("spin", pairs),
-        "online": ("spin", pairs),
-        "supervised": ("sft", 2 * pairs),
-    }.items():
-        chosen: dict[str, Any] = {"steps": steps, "learning_rate": 1e-6, "adapter": "full", "warmup": 0}
-        chosen |= {"batch_size": count}
-        inputs = {"base": made.base, "encoded": made.encoded}
-        if kind == "spin":
-            chosen |= {"n_iterations": 1, "reference": name}
-            inputs |= {"rivals": made.rivals}
-        method: Any = {"type": kind, kind: {"hyperparameters": chosen}}
-        out = work / name / "out"
-        found[name] = peak_of(
-            UnitSpec(kind="train", method=method, seed=0, iteration=1, inputs=inputs, out=out)
-        )
-    return Peaks(**found)
+    chosen: dict[str, Any] = {"steps": steps, "learning_rate": 1e-6, "adapter": "full", "warmup": 0}
+    chosen |= {"batch_size": 2 * pairs if reference is None else pairs}
+    inputs = {"base": made.base, "encoded": made.encoded}
+    if reference is not None:
+        chosen |= {"n_iterations": 1, "reference": reference}
+        inputs |= {"rivals": made.rivals}
+    kind = "sft" if reference is None else "spin"
+    method: Any = {"type": kind, kind: {"hyperparameters": chosen}}
+    spec = UnitSpec(kind="train", method=method, seed=0, iteration=1, inputs=inputs, out=work / "out")
+    return peak_of(spec)
 
 
 def main() -> None:
