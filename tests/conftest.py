@@ -24,6 +24,24 @@ TEMPLATE = "spindle_template"
 PROFILES = ("embedded", "cluster")
 REDIS_DATABASES = 15
 names = count(1)
+ROOT = Path(__file__).resolve().parents[1]
+# Minutes each, some of them on one set-up: first, so that no other process steals a part of one at the end.
+LONG = (
+    "tests/chaos/test_chaos.py",
+    "tests/worker/test_jobs.py",
+    "tests/worker/test_gang.py",
+    "tests/worker/test_restored.py",
+    "tests/deploy/test_observability.py",
+    "tests/api/test_conformance.py",
+    "tests/test_paper.py",
+    "tests/browser/test_newcomer.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put what takes long before all else, in the order above."""
+    places = {ROOT / name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.path, len(LONG)))
 
 
 @pytest.fixture(autouse=True)

@@ -22,13 +22,16 @@ from sqlalchemy import func, select
 
 from api.main import create_app
 from core import intake, keys
+from core.comparisons.pairs import pack
 from core.db import Database, transaction
-from core.ingest.dataset import NoRows, ingest
+from core.incoming.unpack import unpack
+from core.ingest.dataset import Rejected, ingest
 from core.ingest.limits import BadArchive
 from core.models import Base, Project, UnitKind
 from core.runs import claims, records, units
 from core.settings import Settings
 from core.storage.store import ObjectStore, store_for
+from core.transfers.work import export_work, import_work
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -142,18 +145,33 @@ def _ingest(running: Running, claim: claims.Claim) -> None:
     with transaction(running.database) as session:
         asked = intake.intake(session, claim)
     with tempfile.TemporaryDirectory() as scratch:
-        source, out = Path(scratch) / asked.file.path, Path(scratch) / "out"
-        running.store.get_file(asked.file.key, source, sha256=asked.file.sha256)
+        source, out = Path(scratch) / "archive", Path(scratch) / "out"
+        if asked.file is None:
+            pack(asked.pairs, source, read=lambda file: read_object(running.store, file.key))
+        else:
+            running.store.get_file(asked.file.key, source, sha256=asked.file.sha256)
         try:
-            found = ingest(source, out, limits=asked.limits)
+            found = ingest(source, out, limits=asked.limits, options=asked.options)
         except BadArchive as error:
-            rejected = error.rejected if isinstance(error, NoRows) else []
+            rejected = error.rejected if isinstance(error, Rejected) else []
+            files = running.put(claim, _files_in(out))
             with transaction(running.database) as session:
-                intake.refuse(session, claim, message=str(error), rejected=rejected)
+                intake.refuse(session, claim, message=str(error), rejected=rejected, files=files)
             return
-        files = running.put(claim, {path.name: path.read_bytes() for path in sorted(out.iterdir())})
+        files = running.put(claim, _files_in(out))
     with transaction(running.database) as session:
         intake.accept(session, claim, found=asdict(found), files=files)
+
+
+def read_object(store: ObjectStore, key: str) -> bytes:
+    """Return an object's bytes."""
+    with store.open(key) as stream:
+        return stream.read()
+
+
+def _files_in(folder: Path) -> dict[str, bytes]:
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
 
 
 def _encode(running: Running, claim: claims.Claim) -> None:
@@ -200,6 +218,31 @@ def _publish(running: Running, claim: claims.Claim) -> None:
     running.succeed(claim, {"model/model_index.json": b"{}", "model/unet/weights.safetensors": b"x" * 300})
 
 
+def _export(running: Running, claim: claims.Claim) -> None:
+    with transaction(running.database) as session:
+        work = export_work(session, claim)
+    running.succeed(claim, {work.filename: work.card.encode()})
+
+
+def _import(running: Running, claim: claims.Claim) -> None:
+    """Check the file as a worker does; the engine, which would load it, is left out."""
+    with transaction(running.database) as session:
+        work = import_work(session, claim)
+    with tempfile.TemporaryDirectory() as scratch:
+        source, out = Path(scratch) / "file", Path(scratch) / "given"
+        running.store.get_file(work.file.key, source, sha256=work.file.sha256)
+        try:
+            taken = unpack(source, out, limits=work.limits, progress=lambda *_: None)
+        except BadArchive as error:
+            with transaction(running.database) as session:
+                units.fail_unit(session, claim, reason="user_error", message=str(error))
+            return
+        folder = "weights" if taken.kind == "lora" else "model"
+        manifest = running.put(claim, {f"{folder}/{name}": data for name, data in _files_in(out).items()})
+    with transaction(running.database) as session:
+        units.succeed_unit(session, claim, output={"files": manifest, "found": taken.as_json()})
+
+
 WORK: dict[UnitKind, Callable[[Running, claims.Claim], None]] = {
     UnitKind.ingest: _ingest,
     UnitKind.encode: _encode,
@@ -207,6 +250,8 @@ WORK: dict[UnitKind, Callable[[Running, claims.Claim], None]] = {
     UnitKind.train: _train,
     UnitKind.evaluate: _evaluate,
     UnitKind.publish: _publish,
+    UnitKind.export: _export,
+    UnitKind.import_: _import,
 }
 
 
@@ -221,7 +266,7 @@ class Served(Running):
 
 @contextmanager
 def server_in(settings: Settings) -> Iterator[Served]:
-    """Yield a uvicorn process on a migrated state folder, which is stopped at the end."""
+    """Yield a server process on a migrated state folder, which is stopped at the end."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -233,11 +278,12 @@ def server_in(settings: Settings) -> Iterator[Served]:
         "SPINDLE_BROKER_URL": settings.broker_url,
         "SPINDLE_BASE_MODELS": str(settings.base_models),
         "SPINDLE_MAX_FILE_BYTES": str(settings.max_file_bytes),
+        "SPINDLE_REQUESTS_PER_MINUTE": str(settings.requests_per_minute),
         "SPINDLE_PUBLIC_URL": url,
     }
     secret = (settings.state / "key").read_text().strip()
     log = settings.state / "api.log"
-    command = [sys.executable, "-m", "uvicorn", "api.main:app", "--host", "127.0.0.1", "--port", str(port)]
+    command = [sys.executable, "-m", "api", "--port", str(port)]
     with log.open("wb") as out:
         process = subprocess.Popen(
             command, cwd=ROOT, env=os.environ | told, stdin=subprocess.DEVNULL, stdout=out, stderr=out

@@ -52,6 +52,12 @@ def test_a_body_that_cannot_be_used_is_told(platform: Running, body: bytes, stat
     assert platform.counts() == before
 
 
+def test_a_verb_that_is_not_there_is_told_which_are(embedded: Running) -> None:
+    for path, allowed in (("/v1/files", "GET, POST"), ("/v1/files/file-x", "DELETE, GET"), ("/docs", "GET")):
+        answer = embedded.client.patch(path)
+        assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+
+
 def test_several_wrong_fields_are_listed_together(platform: Running) -> None:
     told = platform.client.post("/v1/datasets", json={"nam": "x"}).json()
     assert {each["param"] for each in told["errors"]} == {"name", "file", "nam"}

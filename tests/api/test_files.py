@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from core import files
 from tests.api.platform import Running
 
 
@@ -27,6 +28,57 @@ def test_a_file_comes_back_as_it_was_sent(platform: Running) -> None:
     content = platform.client.get(f"/v1/files/{made['id']}/content")
     assert content.content == data
     assert content.headers["content-length"] == str(len(data))
+
+
+def test_the_sha256_is_held_against_what_was_told(platform: Running) -> None:
+    data = b"some bytes"
+    right, wrong = hashlib.sha256(data).hexdigest(), "0" * 64
+    before = platform.counts()
+    for headers, fields in (
+        ({"X-Content-SHA256": wrong}, {}),
+        ({}, {"sha256": wrong}),
+        ({"X-Content-SHA256": right}, {"sha256": wrong}),
+    ):
+        answer = platform.client.post(
+            "/v1/files",
+            files={"file": ("a.zip", data)},
+            data={"purpose": "fine-tune"} | fields,
+            headers=headers,
+        )
+        assert (answer.status_code, answer.json()["error"]["code"]) == (422, "sha256_mismatch")
+        assert platform.counts() == before
+    assert send(platform, data, **{"X-Content-SHA256": right.upper()}).json()["sha256"] == right
+
+
+def test_twins_are_stored_once_and_each_lives_alone(platform: Running) -> None:
+    one, two = (send(platform, b"twins").json() for _ in range(2))
+    assert one["id"] != two["id"]
+    assert len(list(platform.store.list("files/"))) == 1
+    assert platform.client.get("/v1/project").json()["stored_bytes"] == 5
+    platform.client.delete(f"/v1/files/{one['id']}")
+    files.purge(platform.database, platform.store)
+    assert platform.client.get(f"/v1/files/{two['id']}/content").content == b"twins"
+    platform.client.delete(f"/v1/files/{two['id']}")
+    files.purge(platform.database, platform.store)
+    assert list(platform.store.list("files/")) == []
+    assert platform.client.get("/v1/project").json()["stored_bytes"] == 0
+
+
+def test_a_wrong_time_or_digest_is_refused(embedded: Running) -> None:
+    anchor, seconds = "expires_after[anchor]", "expires_after[seconds]"
+    before = embedded.counts()
+    for form, param in (
+        ({anchor: "created_at"}, seconds),
+        ({seconds: "3600"}, anchor),
+        ({anchor: "created_at", seconds: "60"}, seconds),
+        ({anchor: "deleted_at", seconds: "3600"}, anchor),
+        ({"sha256": "short"}, "sha256"),
+    ):
+        answer = embedded.client.post(
+            "/v1/files", files={"file": ("a.zip", b"x")}, data={"purpose": "fine-tune"} | form
+        )
+        assert (answer.status_code, answer.json()["error"]["param"]) == (422, param)
+        assert embedded.counts() == before
 
 
 def test_files_are_listed_newest_first_in_pages(platform: Running) -> None:

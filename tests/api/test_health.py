@@ -1,5 +1,6 @@
 """Whether it lives, whether it can work, what it measures, and what it tells of itself."""
 
+import re
 import shutil
 
 from core import workers
@@ -42,15 +43,13 @@ def test_metrics_count_jobs_and_requests_by_route(platform: Running) -> None:
 def test_the_reference_needs_no_network_and_names_every_address(platform: Running) -> None:
     page = platform.client.get("/docs")
     assert page.status_code == 200
-    assert "http://" not in page.text
-    assert "https://" not in page.text
+    assert re.findall(r"""(?:src|href|action)=["']?(?:https?:|//)|url\(|@import""", page.text) == []
     schema = platform.client.get("/openapi.json").json()
     for path in schema["paths"]:
         assert path in page.text
     for kind, fields in HYPERPARAMETERS.items():
         for name in [kind, *fields.model_fields]:
             assert name in page.text
-    assert platform.client.get("/").url.path == "/docs"
 
 
 def test_every_query_of_every_address_is_strict(platform: Running) -> None:
@@ -59,8 +58,7 @@ def test_every_query_of_every_address_is_strict(platform: Running) -> None:
     for path, methods in schema["paths"].items():
         if not path.startswith("/v1/") or "get" not in methods:
             continue
-        known = {"job_id": "x", "file_id": "x", "dataset_id": "x", "model_id": "x", "key_id": "x", "key": "x"}
-        answer = platform.client.get(path.format(**known), params={"surprise": "1"})
+        answer = platform.client.get(re.sub(r"\{\w+\}", "x", path), params={"surprise": "1"})
         assert answer.status_code == 422, path
         assert "surprise" in answer.json()["error"]["message"], path
         checked += 1

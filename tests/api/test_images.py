@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from core import drawings
+from core import drawing_claims
 from core.db import transaction
-from core.drawings import DrawingClaim
+from core.drawing_claims import DrawingClaim
 from tests.api.conftest import settings_in
 from tests.api.platform import Running, platform_in, png
 
@@ -30,7 +30,7 @@ def draw(platform: Running, claim: DrawingClaim) -> None:
         stored = platform.store.put(key, io.BytesIO(data), len(data))
         files.append({"path": f"{index}.png", "key": key, "sha256": stored.sha256, "size": stored.size})
     with transaction(platform.database) as session:
-        drawings.finish_drawing(session, claim, files=files, seconds=0.1)
+        drawing_claims.finish_drawing(session, claim, files=files, seconds=0.1)
 
 
 @contextmanager
@@ -43,8 +43,8 @@ def serving(
     def serve() -> None:
         while not over.wait(0.01):
             with transaction(platform.database) as session:
-                claim = drawings.claim_drawing(session, worker="drawer", lease_seconds=30)
-            if claim is not None:
+                claims = drawing_claims.claim_drawings(session, worker="drawer", lease_seconds=30)
+            for claim in claims:
                 served.append(claim)
                 answer(platform, claim)
 
@@ -123,21 +123,26 @@ def test_waiting_blocks_nobody(platform: Running) -> None:
 
 
 @pytest.mark.parametrize(
-    ("reason", "status"),
-    [("user_error", 422), ("out_of_memory", 500), ("internal", 500), ("timeout", 503)],
+    ("reason", "status", "code"),
+    [
+        ("user_error", 422, "user_error"),
+        ("out_of_memory", 500, "out_of_memory"),
+        ("internal", 500, "internal"),
+        ("timeout", 503, "drawing_timeout"),
+    ],
 )
 def test_a_failed_drawing_says_why_and_can_be_asked_again(
-    platform: Running, reason: str, status: int
+    platform: Running, reason: str, status: int, code: str
 ) -> None:
     def fail(running: Running, claim: DrawingClaim) -> None:
         with transaction(running.database) as session:
-            drawings.fail_drawing(session, claim, reason=reason, message="too big for this card")
+            drawing_claims.fail_drawing(session, claim, reason=reason, message="too big for this card")
 
     key = {"Idempotency-Key": "fox"}
     with serving(platform, fail):
         answer = platform.client.post(PATH, json=FOX, headers=key)
     assert answer.status_code == status
-    assert answer.json()["error"]["code"] == reason
+    assert answer.json()["error"]["code"] == code
     assert "too big for this card" in answer.json()["error"]["message"]
     with serving(platform):
         assert platform.client.post(PATH, json=FOX, headers=key).status_code == 200
@@ -170,6 +175,10 @@ def test_a_drawing_that_nobody_draws_ends_the_wait(home: Path, urls: dict[str, s
         ({"quality": "hd"}, 422, "quality"),
         ({"prompt": None}, 422, "prompt"),
         ({"response_format": "jpg"}, 422, "response_format"),
+        ({"partial_images": 1}, 422, None),
+        ({"stream": True, "partial_images": 4}, 422, "partial_images"),
+        ({"timeout_seconds": 0}, 422, "timeout_seconds"),
+        ({"request_key": ""}, 422, "request_key"),
     ],
 )
 def test_a_wrong_request_is_refused_and_nothing_is_drawn(

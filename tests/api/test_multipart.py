@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from api.files.multipart import MAX_FIELD_BYTES, MultipartForm
+from api.files.multipart import MAX_FIELD_BYTES, MAX_FIELDS, MultipartForm
 from core.errors import AppError, Invalid, TooLarge
 
 TYPE = "multipart/form-data; boundary=XX"
@@ -83,6 +83,16 @@ def read_all(form: MultipartForm) -> None:
             lambda: form_of(part("p", b"x" * (MAX_FIELD_BYTES + 1)), part("file", b"x", "a")),
             Invalid,
             "longer than",
+        ),
+        (
+            lambda: form_of(part("x" * (MAX_FIELD_BYTES + 1), b"x"), size=1000),
+            Invalid,
+            "a header of the form is longer",
+        ),
+        (
+            lambda: form_of(*(part(f"f{n}", b"x") for n in range(MAX_FIELDS + 1))),
+            Invalid,
+            "more than 16 fields",
         ),
         (lambda: form_of(part("purpose", b"\xff"), part("file", b"x", "a")), Invalid, "not UTF-8"),
         (lambda: form_of(b"nonsense"), Invalid, "cannot be read"),

@@ -1,16 +1,20 @@
 """The unmodified official client against a real server: a file, a job, its events, a picture."""
 
+import asyncio
 import base64
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import httpx2
 import openai
 import pytest
+from openai.types import ImageGenPartialImageEvent
 from openai.types.fine_tuning import FineTuningJobEvent
 
 from tests.api.platform import Served, archive, png
+from tests.api.test_generations import shown
 from tests.api.test_images import serving
 
 
@@ -47,6 +51,7 @@ def test_it_drives_a_job_from_file_to_picture(server: Served, client: openai.Ope
     assert (file.object, file.bytes, file.status) == ("file", len(data), "processed")
     assert client.files.retrieve(file.id) == file
     assert client.files.content(file.id).read() == data
+    assert next(iter(client.files.list(purpose="fine-tune", limit=1))) == file
     job = client.fine_tuning.jobs.create(
         model="tiny", training_file=file.id, method=METHOD, seed=3, suffix="fox", metadata={"a": "b"}
     )
@@ -115,4 +120,61 @@ def test_refusals_are_the_clients_own_errors(server: Served, client: openai.Open
     assert refused.value.code == "invalid_method"
     with pytest.raises(openai.AuthenticationError):
         client.with_options(api_key="wrong").models.list()
+    with pytest.raises(openai.NotFoundError):
+        client.fine_tuning.jobs.cancel("ftjob-none")
     assert server.counts() == before
+
+
+def test_a_key_that_may_only_read_is_told_so_in_the_clients_words(server: Served) -> None:
+    made = server.client.post("/v1/keys", json={"name": "reader", "scopes": ["read"]}).json()
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key=made["key"], max_retries=0) as reader:
+        assert "tiny" in {model.id for model in reader.models.list()}
+        with pytest.raises(openai.PermissionDeniedError) as refused:
+            reader.images.generate(model="tiny", prompt="a fox")
+    assert refused.value.code == "scope_missing"
+
+
+def test_pictures_can_be_links(server: Served, client: openai.OpenAI) -> None:
+    with serving(server):
+        drawn = client.images.generate(
+            model="tiny", prompt="a fox", response_format="url", size="auto", extra_body={"seed": 5}
+        )
+    assert drawn.data is not None
+    link = drawn.data[0].url
+    assert link is not None
+    assert httpx2.get(link).content == png(5)
+
+
+def test_pictures_can_be_seen_as_they_come_about(server: Served, client: openai.OpenAI) -> None:
+    with serving(server, shown):
+        stream = client.images.generate(
+            model="tiny", prompt="a fox", stream=True, partial_images=2, extra_body={"seed": 5}
+        )
+        events = list(stream)
+    assert [event.type for event in events] == [
+        "image_generation.partial_image",
+        "image_generation.partial_image",
+        "image_generation.completed",
+    ]
+    assert [base64.b64decode(event.b64_json) for event in events] == [png(105), png(105), png(5)]
+    assert [
+        event.partial_image_index for event in events if isinstance(event, ImageGenPartialImageEvent)
+    ] == [0, 1]
+    assert [event.size for event in events] == ["16x16"] * 3
+
+
+def test_a_stream_that_fails_is_the_clients_own_error(client: openai.OpenAI) -> None:
+    asked: Any = {"timeout_seconds": 0.2}
+    with pytest.raises(openai.APIError, match="was not drawn in time"):
+        list(client.images.generate(model="tiny", prompt="a fox", stream=True, extra_body=asked))
+
+
+def test_the_asynchronous_client_works_alike(server: Served) -> None:
+    async def look() -> tuple[set[str], str]:
+        async with openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key=server.secret) as client:
+            file = await client.files.create(file=("a.zip", archive(1)), purpose="user_data")
+            deleted = await client.files.delete(file.id)
+            return {model.id async for model in await client.models.list()}, deleted.id
+
+    models, _ = asyncio.run(look())
+    assert "tiny" in models

@@ -11,7 +11,7 @@ from core.keys import DEFAULT_PROJECT
 from core.models import Project
 from spindle.errors import ApiError
 from spindle.transport import Transport
-from tests.api.platform import Running
+from tests.api.platform import Running, archive
 
 JOBS = "/v1/fine_tuning/jobs"
 
@@ -23,7 +23,7 @@ def limit(platform: Running, **limits: float | None) -> None:
 
 def test_a_project_tells_its_limits_and_what_it_uses(platform: Running) -> None:
     platform.job(device="gpu")
-    limit(platform, max_running=4, max_jobs=2, gpu_seconds_limit=3600.0)
+    limit(platform, max_running=4, max_jobs=2, gpu_seconds_limit=3600.0, max_bytes=10**10)
     told = platform.client.get("/v1/project").json()
     assert told.pop("created_at") > 0
     assert told == {
@@ -36,6 +36,8 @@ def test_a_project_tells_its_limits_and_what_it_uses(platform: Running) -> None:
         "gpu_seconds_limit": 3600.0,
         "gpu_seconds_reserved": 5.0,
         "gpu_seconds_used": 0.0,
+        "max_bytes": 10**10,
+        "stored_bytes": len(archive()),
     }
     other = platform.client.get("/v1/project", headers=platform.other_project()).json()
     assert (other["id"], other["open_jobs"]) == ("proj-other", 0)
@@ -119,13 +121,16 @@ def test_the_operators_command(
     assert platform.client.get("/v1/project", headers=mine).json()["name"] == "team a"
     assert projects.main(["limit", project_id, "--jobs", "2", "--gpu-seconds", "7200"]) == 0
     assert capsys.readouterr().out == (
-        f"{project_id}  team a  max_jobs 2, gpu_seconds_limit 7200  0 open jobs  0 used, 0 reserved\n"
+        f"{project_id}  team a  max_jobs 2, gpu_seconds_limit 7200  0 open jobs  0 used, 0 reserved  "
+        "0 bytes stored\n"
     )
     assert projects.main(["limit", project_id, "--gpu-seconds", "none", "--running", "1"]) == 0
     with transaction(platform.database) as session:
         row = session.get_one(Project, project_id)
         assert (row.max_running, row.max_jobs, row.gpu_seconds_limit) == (1, 2, None)
     capsys.readouterr()
+    assert projects.main(["limit", project_id, "--bytes", "10000000000"]) == 0
+    assert "max_bytes 10000000000" in capsys.readouterr().out
     assert projects.main(["list"]) == 0
     assert [line.split("  ")[1] for line in capsys.readouterr().out.splitlines()] == ["default", "team a"]
     assert projects.main(["limit", "proj-none", "--jobs", "1"]) == 1

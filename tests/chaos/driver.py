@@ -1,14 +1,11 @@
 """One chaos run: jobs are submitted while faults hit, and what is left is held against the invariants."""
 
-import hashlib
 import json
 import queue
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -26,16 +23,21 @@ from tests.chaos import faults, invariants
 from tests.chaos.history import History, read
 from tests.chaos.invariants import Breach
 from tests.chaos.requests import KINDS, SEED, Requests, method
-from tests.chaos.scene import Missed, Scene, Target, ended
+from tests.chaos.scene import FAILING, KILLED, Missed, Scene, Target, ended
 from tests.chaos.schedule import Fault
 from tests.chaos.stack import Stack, stack
-from tests.worker.platform import BYTECODE, ROOT, archive, engines
+from tests.services import LOOPBACK
+from tests.worker.platform import archive, engine_alone, engines, weights_in
 from tests.worker.processes import within
 
 ROWS = 8
 LANES = 6
 TRIES = 4
 DRAIN_SECONDS = 600.0
+OWED = """
+SELECT min(extract(epoch FROM greatest(due_at, busy_until) - clock_timestamp()))::float
+FROM webhook_delivery JOIN webhook_endpoint ON webhook_endpoint.id = endpoint_id WHERE state = 'pending'
+"""
 Weights = dict[str, dict[int, dict[str, str]]]
 
 
@@ -67,8 +69,8 @@ def run(folder: Path, *, planned: list[Fault], workers: int, tell: Callable[[str
     zipped = archive(folder, ROWS).read_bytes()
     with ExitStack() as parts:
         made = parts.enter_context(stack(folder, workers=workers))
-        alone = parts.enter_context(undisturbed(folder))
         requests = Requests(made.url, made.key())
+        _listen(made, requests)
         scene = Scene(made, requests, zipped, requests.dataset(zipped))
         watching = threading.Thread(target=scene.watch, name="watch", daemon=True)
         watching.start()
@@ -86,11 +88,17 @@ def run(folder: Path, *, planned: list[Fault], workers: int, tell: Callable[[str
             made.database,
             made.store,
             accepted=requests.accepted,
-            reference=alone.weights(),
+            reference=undisturbed(folder),
             processes=left,
+            sent={path: tuple(got) for path, got in made.receiver.got.items()},
         )
     breaches = tuple(invariants.check(history))
     return Outcome(injected, missed, history, breaches, refused(folder), time.monotonic() - began)
+
+
+def _listen(made: Stack, requests: Requests) -> None:
+    for path in (KILLED, FAILING):
+        made.receiver.expect(path, requests.listen(f"http://{LOOPBACK}:{made.hooks.port}{path}"))
 
 
 def _disturb(
@@ -150,6 +158,19 @@ def _drain(made: Stack, requests: Requests) -> None:
     while not ended(made, list(requests.accepted.values())) and time.monotonic() < deadline:
         time.sleep(0.3)
     within(15, lambda: not engines(made.work) and _unsent(made) == 0)
+    _deliver(made, deadline)
+
+
+def _deliver(made: Stack, deadline: float) -> None:
+    """Let the database's clock pass over the leases and waits of webhooks until nothing is owed."""
+    with made.postgres.connect() as connection:
+        while time.monotonic() < deadline:
+            time.sleep(2)  # for the beat, which looks once a second
+            [seconds] = connection.execute(OWED).fetchone() or [None]
+            if seconds is None:
+                return
+            if seconds > 0:
+                made.postgres.move_clock(seconds)
 
 
 def _unsent(made: Stack) -> int:
@@ -176,51 +197,13 @@ def refused(folder: Path) -> frozenset[tuple[str, int]]:
     return frozenset(found)
 
 
-@dataclass
-class Undisturbed:
-    """The same jobs, each by the engine alone."""
-
-    folder: Path
-    processes: Mapping[str, subprocess.Popen[bytes]]
-
-    def weights(self) -> Weights:
-        """Wait for them; return the sha256 of the weights by kind, iteration and path."""
-        for kind, process in self.processes.items():
-            assert process.wait(300) == 0, (self.folder / f"{kind}.log").read_text()[-3000:]
-        return {kind: _trained(self.folder / kind / "work") for kind in self.processes}
+def undisturbed(folder: Path) -> Weights:
+    """Run each kind of job by the engine alone; return the sha256 of its weights by iteration and path."""
+    return {kind: _trained(engine_alone(folder, method(kind), seed=SEED, name=kind)) for kind in KINDS}
 
 
 def _trained(work: Path) -> dict[int, dict[str, str]]:
     return {
-        int(iteration.name.rpartition("-")[2]): {
-            path.relative_to(iteration / "trained").as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in (iteration / "trained").rglob("*.safetensors")
-        }
+        int(iteration.name.rpartition("-")[2]): weights_in(iteration / "trained")
         for iteration in work.glob("iteration-*")
     }
-
-
-@contextmanager
-def undisturbed(folder: Path) -> Iterator[Undisturbed]:
-    """Run each kind of job by the engine alone, beside the block."""
-    processes = {}
-    for kind in KINDS:
-        config = {
-            "model": str(folder / "models" / "tiny"),
-            "training_data": str(folder / "pictures"),
-            "method": method(kind),
-            "seed": SEED,
-        }
-        (folder / f"{kind}.yaml").write_text(json.dumps(config))
-        command = [sys.executable, "-m", "spin_engine", str(folder / f"{kind}.yaml")]
-        environment = {"PYTHONPATH": str(ROOT), "PYTHONPYCACHEPREFIX": str(BYTECODE), "OMP_NUM_THREADS": "1"}
-        with (folder / f"{kind}.log").open("wb") as log:
-            processes[kind] = subprocess.Popen(
-                [*command, "--out", str(folder / kind)], env=environment, cwd=folder, stdout=log, stderr=log
-            )
-    try:
-        yield Undisturbed(folder, processes)
-    finally:
-        for process in processes.values():
-            process.kill()
-            process.wait()

@@ -11,16 +11,23 @@ from contextlib import suppress
 from core.db import transaction
 from core.models import Job, JobState, Unit, UnitState
 from tests.chaos import schedule
-from tests.chaos.proxy import Act, Phase, Rule
-from tests.chaos.scene import FITS, Missed, Scene, Target, target_of
+from tests.chaos.proxy import Act, Phase, Proxy, Rule
+from tests.chaos.scene import FAILING, FITS, Missed, Scene, Target, target_of, to_hook
 from tests.chaos.schedule import Fault
 from tests.chaos.stack import LEASE, Process
 from tests.worker.platform import engines
+from tests.worker.processes import gone
 
 zombies = threading.Semaphore(1)
 clocks = threading.Semaphore(1)
 TINY_FILE = 4096
 AWAY = 2.5 * LEASE
+HOOK_FAILURES = (
+    (Act.refuse, Phase.asked),
+    (Act.cut, Phase.asked),
+    (Act.cut, Phase.half),
+    (Act.cut, Phase.answered),
+)
 
 
 def hit(scene: Scene, fault: Fault, number: int) -> list[Target]:
@@ -109,8 +116,12 @@ def _api(scene: Scene, fault: Fault, number: int) -> list[Target]:
 
 
 def _beat(scene: Scene, fault: Fault, _: int) -> list[Target]:
+    """Kill the beat; while an answer to it is held, the answer stays away until it is dead."""
     with scene.at(fault):
-        scene.stack.processes["beat"].kill(away=fault.chance * AWAY)
+        beat = scene.stack.processes["beat"]
+        pid = beat.pid
+        beat.kill(away=fault.chance * AWAY)
+        scene.wait(lambda: gone(pid), 10)
         return []
 
 
@@ -143,15 +154,29 @@ def _store(scene: Scene, fault: Fault, _: int) -> list[Target]:
         "S3 cut": (Act.cut, Phase.half, 0.0),
         "S3 answer lost": (Act.cut, Phase.answered, 0.0),
     }[fault.victim]
-    rule = scene.stack.s3.add(Rule(FITS[fault.moment], act, phase, times=times, seconds=seconds))
+    rule = Rule(FITS[fault.moment], act, phase, times=times, seconds=seconds)
+    target = _spoil(scene, scene.stack.s3, rule)
+    return [target] if fault.moment != schedule.STAGING else []
+
+
+def _webhooks(scene: Scene, fault: Fault, _: int) -> list[Target]:
+    """Let webhooks go wrong for some seconds: an error, or a cut before, amid or after the event is there."""
+    act, phase = HOOK_FAILURES[int(fault.chance * len(HOOK_FAILURES))]
+    _spoil(scene, scene.stack.hooks, to_hook(FAILING, act, phase, times=10))
+    return []
+
+
+def _spoil(scene: Scene, proxy: Proxy, rule: Rule) -> Target:
+    """Let a rule act, from the first request that fits until it is used up, for 8 s at most."""
+    proxy.add(rule)
     try:
         scene.wait(rule.met.is_set)
         target = target_of(rule.path)
         with suppress(Missed):
             scene.wait(lambda: rule.times == 0, 8)
     finally:
-        scene.stack.s3.drop(rule)
-    return [target] if fault.moment != schedule.STAGING else []
+        proxy.drop(rule)
+    return target
 
 
 def _disk(scene: Scene, fault: Fault, _: int) -> list[Target]:
@@ -181,9 +206,11 @@ def _paused(scene: Scene, fault: Fault, _: int) -> list[Target]:
         assert target is not None
         paused = scene.requests.steer(target.job, "pause")
     if paused:
-        with suppress(Missed):
-            scene.wait(lambda: _state(scene, target.job) is JobState.paused, 2 * fault.chance * AWAY)
-        scene.requests.steer(target.job, "resume")
+        try:
+            with suppress(Missed):
+                scene.wait(lambda: _state(scene, target.job) is JobState.paused, 2 * fault.chance * AWAY)
+        finally:  # also when the database is down just then: nobody else would resume it
+            scene.requests.steer(target.job, "resume")
     return [target]
 
 
@@ -213,6 +240,7 @@ VICTIMS: dict[str, Callable[[Scene, Fault, int], list[Target]]] = {
     "S3 slow": _store,
     "S3 cut": _store,
     "S3 answer lost": _store,
+    "webhook errors": _webhooks,
     "disk full": _disk,
     "clock jumps": _clock,
     "pause, resume": _paused,

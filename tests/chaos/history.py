@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from core.db import Database, transaction
 from core.models import (
     Attempt,
     Checkpoint,
     Dataset,
+    DeliveryState,
     Event,
     File,
     Job,
@@ -23,6 +24,7 @@ from core.models import (
     Sample,
     Unit,
     UnitKind,
+    WebhookDelivery,
 )
 from core.storage.store import ObjectStore
 
@@ -60,6 +62,17 @@ class Seen:
     fence: int
     keys: tuple[str, ...] = ()
     weights: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A request that reached an endpoint of webhooks: its ``webhook-id``, its body, and when it came."""
+
+    id: str
+    body: str
+    at: float
+    """Unix seconds."""
+    signed: bool
 
 
 @dataclass(frozen=True)
@@ -103,6 +116,10 @@ class History:
     """Engine processes that still run."""
     reserved: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Project -> what is held back for its jobs: GPU seconds, and places among the open jobs."""
+    sent: Mapping[str, tuple[Sent, ...]] = field(default_factory=dict)
+    """Path of an endpoint that listens for the states of jobs -> what reached it, in its order."""
+    undelivered: int = 0
+    """Events that an endpoint is still owed, or that were given up."""
 
 
 def fence_of(key: str) -> tuple[str, int] | None:
@@ -118,6 +135,7 @@ def read(
     accepted: Mapping[str, str],
     reference: Mapping[str, Mapping[int, Mapping[str, str]]],
     processes: int,
+    sent: Mapping[str, tuple[Sent, ...]] | None = None,
 ) -> History:
     """Read it all. The stack must be quiet."""
     objects = {key: _sha256(store, key) for key in store.list("")}
@@ -136,12 +154,15 @@ def read(
         for manifest in (*((unit.output or {}).get("files") for unit in units), *(c.files for c in saved)):
             referenced |= {file["key"]: file["sha256"] for file in manifest or ()}
         for dataset in session.scalars(select(Dataset)):
-            for file in (*(dataset.shards or ()), *(dataset.pages or ())):
-                referenced[file["key"]] = file["sha256"]
+            for manifest in (dataset.shards, dataset.pages, dataset.fingerprints, dataset.rejections):
+                referenced |= {file["key"]: file["sha256"] for file in manifest or ()}
         referenced |= {f.key: f.sha256 for f in session.scalars(select(File)) if f.key and not f.deleted_at}
         referenced |= dict.fromkeys(session.scalars(select(Sample.key)), "")
         open_attempts = len(session.scalars(select(Attempt.unit_id).where(Attempt.ended_at.is_(None))).all())
         reserved = {project.id: _reserved(project) for project in session.scalars(select(Project))}
+        undelivered = session.scalar(
+            select(func.count()).where(WebhookDelivery.state != DeliveryState.succeeded)
+        )
         unsent = len(session.scalars(select(Outbox.id).where(Outbox.sent_at.is_(None))).all())
     return History(
         accepted=accepted,
@@ -155,6 +176,8 @@ def read(
         unsent=unsent,
         processes=processes,
         reserved=reserved,
+        sent=sent or {},
+        undelivered=undelivered or 0,
     )
 
 

@@ -1,12 +1,15 @@
 """What must hold however a platform was disturbed. Each is a pure function from a history to its breaches."""
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from tests.chaos.history import History, Run, fence_of
+from tests.chaos.history import History, Run, Sent, fence_of
 
 ENDED = ("succeeded", "failed", "cancelled")
+HOOK = "fine_tuning.job."
+HOOKED = ("running", "paused", *ENDED)
 
 
 @dataclass(frozen=True)
@@ -181,7 +184,7 @@ def all_is_quiet(history: History) -> Found:
     for unit in history.units:
         if unit.state not in ENDED:
             yield unit.job, f"{unit.id} is {unit.state} for ever"
-    for what in ("open_attempts", "unsent", "processes"):
+    for what in ("open_attempts", "unsent", "undelivered", "processes"):
         if number := getattr(history, what):
             yield None, f"{number} {what.replace('_', ' ')} are left"
 
@@ -194,13 +197,81 @@ def quotas_are_free(history: History) -> Found:
                 yield None, f"{project} still has {what} = {number}"
 
 
+def webhooks_leave_nothing_out(history: History) -> Found:
+    """Every endpoint was told of every state that a job told, its end above all."""
+    for path, told in _hooked(history).items():
+        for run in history.runs:
+            for state, times in (_states(run) - told.get(run.id, Counter())).items():
+                yield run.id, f"is {run.state}; {path} lacks {times} events that it is {state}"
+
+
+def webhooks_make_nothing_up(history: History) -> Found:
+    """No endpoint was told of a state that a job did not tell, or of one state as two events."""
+    known = {run.id: _states(run) for run in history.runs}
+    for path, told in _hooked(history).items():
+        for job, states in told.items():
+            for state, times in (states - known.get(job, Counter())).items():
+                yield job, f"{path} has {times} events too many that it is {state}"
+
+
+def webhooks_agree_with_the_end(history: History) -> Found:
+    """An event is what its type says, and one of an end tells the end that the job came to."""
+    ends = {run.id: run.state for run in history.runs}
+    for path, sent in _signed(history).items():
+        for body in (json.loads(each.body) for each in sent):
+            job, state = body["data"]["id"], body["data"]["status"]
+            if body["type"] != HOOK + state:
+                yield job, f"{path} was told {body['type']} of a job that is {state}"
+            elif state in ENDED and ends.get(job) != state:
+                yield job, f"is {ends.get(job)} and {path} was told that it is {state}"
+
+
+def webhooks_repeat_themselves(history: History) -> Found:
+    """What came twice is the same, id and body, at every endpoint; its id is the one in its body."""
+    first: dict[str, str] = {}
+    for path, sent in _signed(history).items():
+        for each in sent:
+            body = json.loads(each.body)
+            if body["id"] != each.id or first.setdefault(each.id, each.body) != each.body:
+                yield body["data"]["id"], f"{path} was told {each.id} with another body"
+
+
+def webhooks_are_signed(history: History) -> Found:
+    """The signature of every request is good."""
+    for path, sent in history.sent.items():
+        for each in sent:
+            if not each.signed:
+                yield None, f"{path} was told {each.id} with a bad signature"
+
+
+def _signed(history: History) -> dict[str, list[Sent]]:
+    """Return what the platform sent: anyone may send something else."""
+    return {path: [each for each in sent if each.signed] for path, sent in history.sent.items()}
+
+
+def _states(run: Run) -> Counter[str]:
+    """Return how often a job told each state that webhooks tell."""
+    states = (event.data["state"] for event in run.events if event.type == "state")
+    return Counter(state for state in states if state in HOOKED)
+
+
+def _hooked(history: History) -> dict[str, dict[str, Counter[str]]]:
+    """Return endpoint -> job -> how many events told each state; an event counts once, by its id."""
+    found: dict[str, dict[str, Counter[str]]] = {}
+    for path, sent in _signed(history).items():
+        jobs = found.setdefault(path, {})
+        for body in {each.id: json.loads(each.body) for each in sent}.values():
+            jobs.setdefault(body["data"]["id"], Counter())[body["data"]["status"]] += 1
+    return found
+
+
 def _job_of(key: str) -> str | None:
     parts = key.split("/")
     return parts[1] if parts[0] == "jobs" else None
 
 
-LOST = (jobs_end,)
-DOUBLED = (ends_once, asked_once_made_once, one_model)
+LOST = (jobs_end, webhooks_leave_nothing_out)
+DOUBLED = (ends_once, asked_once_made_once, one_model, webhooks_make_nothing_up)
 OTHERS = (
     events_have_no_gap,
     fences_rise,
@@ -212,6 +283,9 @@ OTHERS = (
     no_orphans,
     all_is_quiet,
     quotas_are_free,
+    webhooks_agree_with_the_end,
+    webhooks_repeat_themselves,
+    webhooks_are_signed,
 )
 INVARIANTS: tuple[Callable[[History], Found], ...] = (*LOST, *DOUBLED, *OTHERS)
 

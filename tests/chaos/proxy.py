@@ -17,6 +17,7 @@ class Act(Enum):
     """What is done to a request."""
 
     hold = auto()  # until it is let go
+    strand = auto()  # the same, and then the connection ends
     refuse = auto()  # 503 without asking the server
     delay = auto()
     cut = auto()  # the connection ends
@@ -174,9 +175,11 @@ async def _meet(rule: Rule) -> None:
     match rule.act:
         case Act.delay:
             await asyncio.sleep(rule.seconds)
-        case Act.hold:
+        case Act.hold | Act.strand:
             while not rule.released.is_set():
                 await asyncio.sleep(0.01)
+            if rule.act is Act.strand:
+                raise Broken
         case Act.cut | Act.refuse:
             raise Broken
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import httpx
 
+from tests.chaos.invariants import HOOK, HOOKED
+
 SECONDS = 120.0
 COMMON = {"batch_size": 2, "rank": 2, "learning_rate": 1e-3, "eval_samples": 1, "eval_steps": 1}
 KINDS: dict[str, dict[str, Any]] = {
@@ -69,6 +71,12 @@ class Requests:
         made = self.post("/v1/fine_tuning/jobs", token, json=body | {"metadata": {"token": token}})
         self.accepted[token] = str(made["id"])
         return self.accepted[token]
+
+    def listen(self, url: str) -> str:
+        """Have an address told of the states of jobs, and return the secret that signs."""
+        body = {"name": url.rpartition("/")[2], "url": url, "event_types": [HOOK + state for state in HOOKED]}
+        made = self.post("/v1/webhook_endpoints", f"endpoint-{next(self._numbers)}", json=body)
+        return str(made["signing_secret"])
 
     def steer(self, job_id: str, verb: str) -> bool:
         """Pause, resume or cancel a job; False when it has ended already."""

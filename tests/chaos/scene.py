@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from core.db import transaction
 from core.models import Checkpoint, Job, Metric, Unit, UnitKind, UnitState
 from tests.chaos import schedule
-from tests.chaos.proxy import Act, Phase, Rule
+from tests.chaos.proxy import Act, Phase, Proxy, Rule
 from tests.chaos.requests import Requests
 from tests.chaos.schedule import Fault
 from tests.chaos.stack import Stack
@@ -21,6 +21,9 @@ from tests.chaos.stack import Stack
 OBJECT = re.compile(r"/jobs/([^/]+)/units/([^/]+)/(\d+)/")
 SECONDS = 150.0
 LOOK_SECONDS = 0.1
+# Each kind of fault has an endpoint of its own: the lease of one whose sender was killed lasts two minutes.
+KILLED = "/killed"
+FAILING = "/failing"
 
 
 class Missed(Exception):  # noqa: N818
@@ -141,6 +144,10 @@ class Scene:
             case schedule.UPLOADED | schedule.FINISHING:
                 with self._before_commit(fault.moment) as target:
                     yield target
+            case schedule.SENDING:  # on its way, or there without its sender knowing
+                phase = Phase.asked if fault.chance < 0.5 else Phase.answered
+                with self.held(to_hook(KILLED, Act.strand, phase), by=self.stack.hooks):
+                    yield None
             case _:
                 with self.held(Rule(FITS[fault.moment], Act.hold, HELD[fault.moment])) as target:
                     yield target
@@ -151,14 +158,15 @@ class Scene:
         return one.kind is UnitKind.train and one.told > max(one.saved, first)
 
     @contextmanager
-    def held(self, rule: Rule) -> Iterator[Target]:
-        """Yield whose request a rule holds, and let it go after the block."""
-        self.stack.s3.add(rule)
+    def held(self, rule: Rule, *, by: Proxy | None = None) -> Iterator[Target]:
+        """Yield whose request a rule holds, before the store or elsewhere, and let it go after the block."""
+        proxy = by or self.stack.s3
+        proxy.add(rule)
         try:
             self.wait(rule.met.is_set)
             yield target_of(rule.path)
         finally:
-            self.stack.s3.drop(rule)
+            proxy.drop(rule)
 
     @contextmanager
     def _before_commit(self, moment: str) -> Iterator[Target]:
@@ -229,6 +237,11 @@ def target_of(path: str) -> Target:
     """Return whose object a request is about; of a dataset's, nobody's."""
     found = OBJECT.search(path)
     return Target("", "", 0) if found is None else Target(found[1], found[2], int(found[3]))
+
+
+def to_hook(path: str, act: Act, phase: Phase, *, times: int = 1) -> Rule:
+    """Return a rule for the next webhooks to an endpoint."""
+    return Rule(lambda _, asked: asked == path, act, phase, times=times)
 
 
 def _put(part: str) -> Callable[[str, str], bool]:

@@ -14,6 +14,7 @@ PUBLISH = "publish"
 STAGING = "staging"
 REQUEST = "request"
 COMMITTED = "commit to publish"
+SENDING = "webhook send"
 
 VICTIMS: dict[str, tuple[str, ...]] = {
     "trainer SIGKILL": (CLAIMED, MID_STEP, MID_UPLOAD, UPLOADED),
@@ -22,7 +23,7 @@ VICTIMS: dict[str, tuple[str, ...]] = {
     "group SIGKILL": (MID_STEP, MID_UPLOAD),
     "zombie": (MID_STEP, MID_UPLOAD, UPLOADED, FINISHING, PUBLISH),
     "api SIGKILL": (REQUEST, COMMITTED),
-    "beat SIGKILL": (PENDING,),
+    "beat SIGKILL": (PENDING, SENDING),
     "Redis restart": (PENDING, MID_STEP),
     "Redis FLUSHALL": (PENDING,),
     "PostgreSQL restart": (PENDING, MID_STEP, UPLOADED, FINISHING),
@@ -30,6 +31,7 @@ VICTIMS: dict[str, tuple[str, ...]] = {
     "S3 slow": (STAGING, MID_UPLOAD),
     "S3 cut": (STAGING, MID_UPLOAD, PUBLISH),
     "S3 answer lost": (MID_UPLOAD, FINISHING),
+    "webhook errors": (SENDING,),
     "disk full": (MID_STEP, STAGING),
     "clock jumps": (MID_STEP, UPLOADED),
     "pause, resume": (CLAIMED, MID_STEP, MID_UPLOAD),

@@ -18,6 +18,7 @@ from core.db import Database
 from core.settings import Settings
 from core.storage.store import ObjectStore, store_for
 from tests.chaos.proxy import Proxy
+from tests.chaos.receiver import Receiver
 from tests.chaos.servers import Postgres, Redis, temporary
 from tests.services import LOOPBACK, free_ports, seaweedfs
 from tests.tiny import build_pipeline
@@ -32,6 +33,7 @@ CHOSEN = {
     "doorbell_seconds": "1",
     "shard_rows": "4",
     "shutdown_grace_seconds": "10",
+    "webhook_networks": "127.0.0.0/8",
 }
 NAME = "chaos"
 
@@ -88,6 +90,9 @@ class Stack:
     s3: Proxy
     bell: Proxy
     """Between the API and Redis."""
+    receiver: Receiver
+    hooks: Proxy
+    """Between the beat and the receiver of webhooks."""
     url: str
     processes: dict[str, Process]
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -162,7 +167,7 @@ def stack(folder: Path, *, workers: int) -> Iterator[Stack]:
 def _assembled(
     folder: Path, postgres: Postgres, queue: Redis, store_url: str, workers: int, parts: ExitStack
 ) -> Stack:
-    s3_port, bell_port, api_port = free_ports(3)
+    s3_port, bell_port, hooks_port, api_port = free_ports(4)
     s3 = urlsplit(store_url)
     assert s3.port is not None
     through = store_url.replace(f":{s3.port}/", f":{s3_port}/")
@@ -185,7 +190,7 @@ def _assembled(
     of_workers = environment(store_url=through, broker_url=queue.url)
     of_api = environment(store_url=through, broker_url=f"redis://{LOOPBACK}:{bell_port}/0")
     python = [sys.executable, "-m"]
-    serve = [*python, "uvicorn", "api.main:app", "--host", LOOPBACK, "--port", str(api_port)]
+    serve = [*python, "api", "--host", LOOPBACK, "--port", str(api_port)]
     processes = {
         "api": Process("api", serve, of_api, folder / "api.log"),
         "beat": Process("beat", [*python, "worker", "beat"], of_workers, folder / "beat.log"),
@@ -193,6 +198,7 @@ def _assembled(
     for number in range(1, workers + 1):
         name = f"units-{number}"
         processes[name] = Process(name, [*python, "worker", "units"], of_workers, folder / f"{name}.log")
+    receiver = parts.enter_context(Receiver())
     return Stack(
         folder=folder,
         settings=settings,
@@ -202,6 +208,8 @@ def _assembled(
         redis=queue,
         s3=parts.enter_context(Proxy(s3_port, s3.port, http=True)),
         bell=parts.enter_context(Proxy(bell_port, queue.port, http=False)),
+        receiver=receiver,
+        hooks=parts.enter_context(Proxy(hooks_port, receiver.port, http=True)),
         url=url,
         processes=processes,
     )

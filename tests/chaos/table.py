@@ -100,9 +100,11 @@ def summary(outcome: Outcome) -> str:
     """Return what there is to say beside the table."""
     states = [run.state for run in outcome.history.runs]
     ends = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
+    sent = [each for got in outcome.history.sent.values() for each in got]
     claims = sum(unit.fence for unit in outcome.history.units)
     return (
         f"{len(outcome.injected)} faults in {outcome.seconds:.0f} s, {len(outcome.missed)} missed; "
         f"{len(states)} jobs: {ends}; {claims} claims of {len(outcome.history.units)} units; "
-        f"{len(outcome.history.objects)} objects; {len(outcome.breaches)} breaches"
+        f"{len(outcome.history.objects)} objects; "
+        f"{len({each.id for each in sent})} events by {len(sent)} webhooks; {len(outcome.breaches)} breaches"
     )

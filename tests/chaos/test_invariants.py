@@ -1,5 +1,6 @@
 """Each invariant holds of a sound history, and is broken by the breach that it is meant to see."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.chaos import invariants
-from tests.chaos.history import History, Run, Saved, Seen, Told
+from tests.chaos.history import History, Run, Saved, Seen, Sent, Told
 from tests.chaos.invariants import INVARIANTS, check, repeats
 
 JOB, UNIT, CHECKPOINT = "ftjob-1", "unit-1", "ftckpt-1"
@@ -26,6 +27,7 @@ def step(number: int) -> tuple[str, dict[str, Any]]:
 SAVED = ("checkpoint", {"checkpoint": CHECKPOINT, "iteration": 1, "step": 2, "unit": UNIT})
 STORY = [
     ("state", {"state": "queued"}),
+    ("state", {"state": "running"}),
     unit("running", 1),
     step(1),
     step(2),
@@ -48,6 +50,15 @@ def key(fence: int, name: str) -> str:
     return f"jobs/{JOB}/units/{UNIT}/{fence}/{name}"
 
 
+def hook(number: int, state: str, **values: Any) -> Sent:
+    body = {"id": f"whe-{number}", "type": f"fine_tuning.job.{state}", "data": {"id": JOB, "status": state}}
+    return replace(Sent(f"whe-{number}", json.dumps(body), at=float(number), signed=True), **values)
+
+
+# The end was told again by a sender that did not know of the first time.
+HOOKS = (hook(1, "running"), hook(2, "succeeded"), hook(2, "succeeded", at=9.0))
+
+
 def sound(story: list[tuple[str, dict[str, Any]]] = STORY, **values: Any) -> History:
     """Return the history of one job whose training was lost after three steps of four, and went on."""
     run = Run(JOB, "job-0", "sft", "succeeded", every=2, steps=4, events=told(story), models=1)
@@ -60,6 +71,7 @@ def sound(story: list[tuple[str, dict[str, Any]]] = STORY, **values: Any) -> His
         referenced=kept,
         objects=kept,
         reference={"sft": {1: WEIGHTS}},
+        sent={"/hook": HOOKS},
     )
     return replace(history, **values)
 
@@ -67,6 +79,10 @@ def sound(story: list[tuple[str, dict[str, Any]]] = STORY, **values: Any) -> His
 def with_run(**values: Any) -> History:
     history = sound()
     return replace(history, runs=(replace(history.runs[0], **values),))
+
+
+def hooked(*sent: Sent) -> History:
+    return sound(sent={"/hook": sent})
 
 
 def without(index: int) -> list[tuple[str, dict[str, Any]]]:
@@ -93,31 +109,31 @@ BREACHES: dict[str, tuple[Callable[..., Any], History]] = {
     "two models": (invariants.one_model, with_run(models=2)),
     "no model": (
         invariants.one_model,
-        sound(without(10), runs=(replace(sound(without(10)).runs[0], models=0),)),
+        sound(without(11), runs=(replace(sound(without(11)).runs[0], models=0),)),
     ),
-    "a model nobody told of": (invariants.one_model, sound(without(10))),
+    "a model nobody told of": (invariants.one_model, sound(without(11))),
     "a gap": (invariants.events_have_no_gap, with_run(events=told(STORY)[1:])),
-    "the same fence again": (invariants.fences_rise, sound(swapped(7, unit("running", 1)))),
-    "a zombie ends the unit": (invariants.no_stale_write, sound(swapped(9, unit("succeeded", 1)))),
+    "the same fence again": (invariants.fences_rise, sound(swapped(8, unit("running", 1)))),
+    "a zombie ends the unit": (invariants.no_stale_write, sound(swapped(10, unit("succeeded", 1)))),
     "a zombie's checkpoint": (
         invariants.no_stale_write,
-        sound([*STORY[:4], *STORY[5:9], SAVED, *STORY[9:]]),
+        sound([*STORY[:5], *STORY[6:10], SAVED, *STORY[10:]]),
     ),
     "a checkpoint of nobody": (
         invariants.no_stale_write,
-        sound([*STORY[:4], *STORY[5:7], SAVED, *STORY[7:]]),
+        sound([*STORY[:5], *STORY[6:8], SAVED, *STORY[8:]]),
     ),
     "a zombie's output": (
         invariants.no_stale_write,
         sound(units=(replace(sound().units[0], keys=(key(1, "out/a"),)),)),
     ),
-    "a step left out": (invariants.steps_are_contiguous, sound(without(3))),
-    "a step told twice": (invariants.steps_are_contiguous, sound(swapped(8, step(3)))),
-    "a step too few": (invariants.steps_are_contiguous, sound(without(8))),
-    "more than an interval": (invariants.at_most_one_interval_lost, sound(without(4))),
+    "a step left out": (invariants.steps_are_contiguous, sound(without(4))),
+    "a step told twice": (invariants.steps_are_contiguous, sound(swapped(9, step(3)))),
+    "a step too few": (invariants.steps_are_contiguous, sound(without(9))),
+    "more than an interval": (invariants.at_most_one_interval_lost, sound(without(5))),
     "steps that were skipped": (
         invariants.at_most_one_interval_lost,
-        sound([*STORY[:5], *STORY[6:], ("checkpoint", SAVED[1] | {"step": 5}), unit("running", 3)]),
+        sound([*STORY[:6], *STORY[7:], ("checkpoint", SAVED[1] | {"step": 5}), unit("running", 3)]),
     ),
     "other weights": (invariants.weights_are_equal, sound(reference={"sft": {1: {"weights/a": "b" * 64}}})),
     "no weights to compare": (invariants.weights_are_equal, sound(reference={"sft": {1: {}}})),
@@ -132,6 +148,33 @@ BREACHES: dict[str, tuple[Callable[..., Any], History]] = {
         sound(units=(replace(sound().units[0], state="pending"),)),
     ),
     "an attempt without an end": (invariants.all_is_quiet, sound(open_attempts=1)),
+    "a webhook still owed": (invariants.all_is_quiet, sound(undelivered=1)),
+    "an end that no webhook told": (invariants.webhooks_leave_nothing_out, hooked(*HOOKS[:1])),
+    "an endpoint that was told nothing": (invariants.webhooks_leave_nothing_out, hooked()),
+    "an end that only a stranger told": (
+        invariants.webhooks_leave_nothing_out,
+        hooked(HOOKS[0], hook(2, "succeeded", signed=False)),
+    ),
+    "one end as two events": (invariants.webhooks_make_nothing_up, hooked(*HOOKS, hook(3, "succeeded"))),
+    "a pause that never was": (invariants.webhooks_make_nothing_up, hooked(*HOOKS, hook(3, "paused"))),
+    "a webhook of no job": (
+        invariants.webhooks_make_nothing_up,
+        hooked(*HOOKS, hook(3, "running", body=HOOKS[0].body.replace(JOB, "ftjob-2"))),
+    ),
+    "another end": (invariants.webhooks_agree_with_the_end, hooked(*HOOKS, hook(3, "failed"))),
+    "a state under another type": (
+        invariants.webhooks_agree_with_the_end,
+        hooked(*HOOKS[:2], replace(HOOKS[2], body=HOOKS[2].body.replace("job.succeeded", "job.failed"))),
+    ),
+    "another body the second time": (
+        invariants.webhooks_repeat_themselves,
+        hooked(*HOOKS, replace(HOOKS[2], body=HOOKS[2].body + " ")),
+    ),
+    "another id than in the body": (
+        invariants.webhooks_repeat_themselves,
+        hooked(*HOOKS, replace(HOOKS[2], id="whe-3")),
+    ),
+    "a bad signature": (invariants.webhooks_are_signed, hooked(*HOOKS, hook(3, "failed", signed=False))),
     "a message still owed": (invariants.all_is_quiet, sound(unsent=1)),
     "a process left": (invariants.all_is_quiet, sound(processes=1)),
     "a quota still held": (invariants.quotas_are_free, sound(reserved={"proj-1": {"open_jobs": 1.0}})),
@@ -155,8 +198,9 @@ def test_every_invariant_is_fed_a_breach() -> None:
 
 
 def test_a_cancelled_job_is_as_good_as_one_that_succeeded() -> None:
-    story = [*STORY[:9], ("state", {"state": "cancelled"})]
+    story = [*STORY[:10], ("state", {"state": "cancelled"})]
     run = Run(JOB, "job-0", "sft", "cancelled", every=2, steps=4, cancelled=True, events=told(story))
     kept = {key(1, "checkpoints/2/a"): "c" * 64}
     unit_ = Seen(UNIT, JOB, "train", 1, "cancelled", 3)
-    assert check(sound(runs=(run,), units=(unit_,), referenced=kept, objects=kept)) == []
+    sent = {"/hook": (hook(1, "running"), hook(2, "cancelled"))}
+    assert check(sound(runs=(run,), units=(unit_,), referenced=kept, objects=kept, sent=sent)) == []

@@ -22,7 +22,9 @@ LIMITS = Limits(
 )
 
 
-def picture(color: str = "red", size: tuple[int, int] = (8, 6), kind: str = "PNG") -> bytes:
+def picture(
+    color: str | tuple[int, int, int] = "red", size: tuple[int, int] = (8, 6), kind: str = "PNG"
+) -> bytes:
     sink = io.BytesIO()
     Image.new("RGB", size, color).save(sink, kind)
     return sink.getvalue()

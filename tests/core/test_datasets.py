@@ -2,16 +2,15 @@
 
 import dataclasses
 import threading
-from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import func, select
 
-from core import datasets, intake
+from core import datasets, files, intake
 from core.db import Database, transaction
 from core.errors import Conflict, Invalid, NotFound, StaleFence
-from core.ingest.dataset import ingest
+from core.ingest.options import Options, Split
 from core.models import (
     Dataset,
     DatasetState,
@@ -26,11 +25,10 @@ from core.models import (
     UnitState,
 )
 from core.queue import RUN_UNIT
-from core.runs import units
+from core.runs import records, units
 from core.runs.claims import Claim
+from core.runs.leftovers import told_of
 from core.settings import Settings
-from core.storage.folder import FolderStore
-from tests.core.archives import jsonl, picture, write_zip
 from tests.core.runs.making import PROJECT, after, claim_next, ground, ingested, make_job
 
 
@@ -137,62 +135,6 @@ def test_pages_of_datasets(database: Database, made: str) -> None:
             datasets.list_datasets(session, project_id=PROJECT, after="ds-unknown", limit=2)
 
 
-def upload(store: FolderStore, folder: Path, prefix: str) -> list[dict[str, Any]]:
-    files = []
-    for path in sorted(folder.iterdir()):
-        key = f"{prefix}/{path.name}"
-        stored = store.put_file(key, path)
-        files.append({"path": path.name, "key": key, "sha256": stored.sha256, "size": stored.size})
-    return files
-
-
-def test_from_an_archive_to_rows(database: Database, settings: Settings, made: str, tmp_path: Path) -> None:
-    store = FolderStore(tmp_path / "objects", public_url=settings.public_url, secret=b"s" * 32)
-    pictures = {f"{number:03d}.png": picture("red", (4 + number % 3, 4)) for number in range(230)}
-    table = jsonl(*((name, f"caption {name}") for name in pictures), ("none.png", "missing"))
-    archive = write_zip(tmp_path / "a.zip", pictures | {"metadata.jsonl": table})
-    claim = claim_next(database)
-    with transaction(database) as session:
-        work = intake.intake(session, claim)
-    assert (work.file.path, work.file.key, work.file.sha256, work.file.size) == (
-        "pictures.zip",
-        "k/file",
-        "c" * 64,
-        9,
-    )
-    assert work.limits == intake.limits_of(settings)
-    found = ingest(archive, tmp_path / "out", limits=work.limits)
-    files = upload(store, tmp_path / "out", claim.prefix)
-    with transaction(database) as session:
-        intake.accept(session, claim, found=found.as_json(), files=files)
-
-    dataset = state_of(database, made)
-    assert (dataset.state, dataset.rows, dataset.sha256) == (DatasetState.ready, 230, found.sha256)
-    assert dataset.rejected == [{"file": "none.png", "row": 231, "reason": "no such file in the archive"}]
-    assert dataset.shards == [file for file in files if file["path"].startswith("shard")]
-    assert [page["path"] for page in dataset.pages or []] == [f"page-0000{n}.json" for n in range(3)]
-
-    page = datasets.rows(store, dataset, after=None, limit=2)
-    assert ([(row.index, row.text) for row in page.items], page.has_more) == (
-        [(0, "caption 000.png"), (1, "caption 001.png")],
-        True,
-    )
-    page = datasets.rows(store, dataset, after=97, limit=100)
-    assert ([row.index for row in page.items], page.has_more) == (list(range(98, 198)), True)
-    page = datasets.rows(store, dataset, after=197, limit=100)
-    assert ([row.index for row in page.items], page.has_more) == (list(range(198, 230)), False)
-    page = datasets.rows(store, dataset, after=229, limit=100)
-    assert (list(page.items), page.has_more) == ([], False)
-    page = datasets.rows(store, dataset, after=10**9, limit=100)
-    assert (list(page.items), page.has_more) == ([], False)
-
-
-def test_rows_of_a_dataset_that_is_not_ready(database: Database, made: str, tmp_path: Path) -> None:
-    store = FolderStore(tmp_path / "objects", public_url="http://x", secret=b"s" * 32)
-    with pytest.raises(Conflict, match="is validating: it has rows when it is ready"):
-        datasets.rows(store, state_of(database, made), after=None, limit=1)
-
-
 def test_a_refused_archive_fails_the_dataset_and_its_jobs(database: Database, made: str) -> None:
     job_id = make_job(database, made)
     claim = claim_next(database)
@@ -200,7 +142,7 @@ def test_a_refused_archive_fails_the_dataset_and_its_jobs(database: Database, ma
     with transaction(database) as session:
         intake.refuse(session, claim, message="no row can be used", rejected=rejected)
     dataset = state_of(database, made)
-    assert (dataset.state, dataset.rejected) == (DatasetState.failed, rejected)
+    assert (dataset.state, dataset.rejected, dataset.rejections) == (DatasetState.failed, rejected, [])
     assert dataset.failure == {"reason": "user_error", "message": "no row can be used"}
     with transaction(database) as session:
         job = session.get_one(Job, job_id)
@@ -302,3 +244,103 @@ def test_names_of_datasets_from_files() -> None:
         ".zip": "dataset",
     }.items():
         assert datasets._name_of(File(filename=filename)) == name
+
+
+@pytest.fixture
+def split(database: Database) -> tuple[str, str]:
+    """The two parts of a file that is being validated; their ids."""
+    with transaction(database) as session:
+        ground(session)
+        options = Options(tolerance=0.5, split=Split(0.1, by="caption", seed=7))
+        training = datasets.create_dataset(
+            session, project_id=PROJECT, name="birds", file_id="file-1", options=options
+        )
+        assert training.sibling_id is not None
+        return training.id, training.sibling_id
+
+
+def test_a_split_makes_two_datasets_and_one_unit(database: Database, split: tuple[str, str]) -> None:
+    training, validation = (state_of(database, each) for each in split)
+    assert (training.name, training.version, training.part) == ("birds", 1, "training")
+    assert (validation.name, validation.version, validation.part) == ("birds.validation", 1, "validation")
+    assert (training.sibling_id, validation.sibling_id) == (validation.id, training.id)
+    assert training.options == validation.options
+    with transaction(database) as session:
+        assert session.scalars(select(Unit.dataset_id)).all() == [training.id]
+    claim = claim_next(database)
+    with transaction(database) as session:
+        asked = intake.intake(session, claim).options
+    assert asked == Options(tolerance=0.5, split=Split(0.1, by="caption", seed=7))
+
+
+def test_a_split_is_ready_at_once_and_a_job_on_both_starts(
+    database: Database, split: tuple[str, str]
+) -> None:
+    training, validation = split
+    job_id = make_job(database, training, validation_file=validation)
+    claim = claim_next(database)
+    shard = {"path": "training/shard-00000.tar", "key": "k/t", "sha256": "e" * 64, "size": 5}
+    held_out = shard | {"path": "validation/shard-00000.tar", "key": "k/v"}
+    one = ingested(9) | {"shards": ["shard-00000.tar"]}
+    found = one | {"held_out": ingested(1) | {"shards": ["shard-00000.tar"]}}
+    with transaction(database) as session:
+        intake.accept(session, claim, found=found, files=[shard, held_out])
+    parts = [state_of(database, each) for each in split]
+    assert [(part.state, part.rows) for part in parts] == [(DatasetState.ready, 9), (DatasetState.ready, 1)]
+    assert [[(file["path"], file["key"]) for file in part.shards or []] for part in parts] == [
+        [("shard-00000.tar", "k/t")],
+        [("shard-00000.tar", "k/v")],
+    ]
+    with transaction(database) as session:
+        assert session.get_one(Job, job_id).state is JobState.queued
+        assert told_of(session, session.get_one(Unit, claim.unit_id)) == {"k/t", "k/v"}
+
+
+def test_a_split_fails_as_one(database: Database, split: tuple[str, str]) -> None:
+    training, validation = split
+    job_id = make_job(database, training, validation_file=validation)
+    claim = claim_next(database)
+    with transaction(database) as session:
+        intake.refuse(session, claim, message="no row can be used", rejected=[])
+    assert {state_of(database, each).state for each in split} == {DatasetState.failed}
+    with transaction(database) as session:
+        assert session.get_one(Job, job_id).state is JobState.failed
+
+
+def test_a_file_given_to_a_job_means_all_of_it_not_a_part(database: Database, split: tuple[str, str]) -> None:
+    with transaction(database) as session:
+        whole = datasets.dataset_for_training(
+            session, project_id=PROJECT, given="file-1", param="training_file"
+        )
+    assert whole.id not in split
+    assert whole.part is None
+
+
+def test_a_file_of_a_split_cannot_be_deleted_while_it_is_read(
+    database: Database, split: tuple[str, str]
+) -> None:
+    with (
+        transaction(database) as session,
+        pytest.raises(Conflict, match="a dataset or a model is being made from file-1"),
+    ):
+        files.delete_file(session, project_id=PROJECT, file_id="file-1")
+    assert len(split) == 2
+
+
+def test_progress_is_told_of_what_is_being_validated(database: Database, split: tuple[str, str]) -> None:
+    def told() -> dict[str, Any]:
+        with transaction(database) as session:
+            known = [datasets.get_dataset(session, project_id=PROJECT, dataset_id=each) for each in split]
+            return datasets.progress_of(session, known)
+
+    assert told() == {}
+    claim = claim_next(database)
+    assert told() == {}
+    line = {"type": "progress", "step": 3, "of": 9, "what": "ingest"}
+    with transaction(database) as session:
+        records.record_events(session, claim, [line])
+    progress = {"step": 3, "of": 9, "what": "ingest"}
+    assert told() == dict.fromkeys(split, progress)
+    with transaction(database) as session:
+        units.fail_unit(session, claim, reason=Reason.user_error, message="no")
+    assert told() == {}

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from core import drawings
+from core import drawing_claims, drawings
 from core.clock import utcnow
 from core.db import Database, transaction
-from core.drawings import DrawingClaim
+from core.drawing_claims import DrawingClaim
 from core.errors import NotFound, StaleFence
 from core.models import Drawing, DrawingState, Outbox, Reason
 from core.queue import DRAW
@@ -51,9 +51,10 @@ def ask(database: Database, **values: Any) -> str:
 
 def claim(database: Database, *, seconds: float = 0.0, worker: str = "serve-1") -> DrawingClaim | None:
     with transaction(database) as session:
-        return drawings.claim_drawing(
+        found = drawing_claims.claim_drawings(
             session, worker=worker, lease_seconds=LEASE, now=NOW + timedelta(seconds=seconds)
         )
+    return found[0] if found else None
 
 
 def claimed(database: Database, *, seconds: float = 0.0, worker: str = "serve-1") -> DrawingClaim:
@@ -71,7 +72,7 @@ def test_a_request_is_a_row_and_a_doorbell(base: Database) -> None:
     drawing_id = ask(base)
     with transaction(base) as session:
         assert session.scalars(select(Outbox.payload).where(Outbox.task == DRAW)).all() == [drawing_id]
-        assert drawings.anything_pending(session)
+        assert drawing_claims.anything_pending(session)
     assert row(base, drawing_id).state is DrawingState.pending
 
 
@@ -79,6 +80,8 @@ def test_a_claim_has_all_that_is_drawn_with(base: Database) -> None:
     drawing_id = ask(base)
     assert claimed(base) == DrawingClaim(
         drawing_id=drawing_id,
+        project_id=PROJECT,
+        model_id="starter",
         fence=1,
         worker="serve-1",
         lease_seconds=LEASE,
@@ -94,7 +97,7 @@ def test_a_claim_has_all_that_is_drawn_with(base: Database) -> None:
     )
     assert claim(base) is None
     with transaction(base) as session:
-        assert not drawings.anything_pending(session, now=NOW)
+        assert not drawing_claims.anything_pending(session, now=NOW)
 
 
 def test_an_unknown_model_asks_for_nothing(base: Database) -> None:
@@ -120,10 +123,10 @@ def test_a_finished_drawing_tells_where_its_pictures_are(base: Database) -> None
     drawing_id = ask(base)
     held = claimed(base)
     with transaction(base) as session:
-        drawings.finish_drawing(session, held, files=FILES, seconds=1.5)
+        drawing_claims.finish_drawing(session, held, files=FILES, seconds=1.5)
     drawing = row(base, drawing_id)
     assert drawing.state is DrawingState.succeeded
-    assert drawing.result == {"files": FILES, "seconds": 1.5}
+    assert drawing.result == {"files": FILES, "seconds": 1.5, "together": 1}
     assert drawing.finished_at is not None
     assert claim(base, seconds=1000) is None
 
@@ -154,11 +157,11 @@ def test_a_lease_that_expires_lets_another_draw_and_refuses_the_first(base: Data
     assert (second.drawing_id, second.fence, first.fence) == (drawing_id, 2, 1)
     before = row(base, drawing_id)
     with pytest.raises(StaleFence), transaction(base) as session:
-        drawings.finish_drawing(session, first, files=FILES, seconds=1.0)
+        drawing_claims.finish_drawing(session, first, files=FILES, seconds=1.0)
     with pytest.raises(StaleFence), transaction(base) as session:
-        drawings.fail_drawing(session, first, reason="internal", message="late")
+        drawing_claims.fail_drawing(session, first, reason="internal", message="late")
     with transaction(base) as session:
-        assert not drawings.renew_drawing(session, first, now=NOW)
+        assert drawing_claims.renew_drawings(session, [first], now=NOW) == set()
     after = row(base, drawing_id)
     assert (after.state, after.result, after.failure) == (DrawingState.running, None, None)
     assert after.lease_expires_at == before.lease_expires_at
@@ -168,7 +171,9 @@ def test_a_renewed_lease_holds(base: Database) -> None:
     ask(base)
     held = claimed(base)
     with transaction(base) as session:
-        assert drawings.renew_drawing(session, held, now=NOW + timedelta(seconds=20))
+        assert drawing_claims.renew_drawings(session, [held], now=NOW + timedelta(seconds=20)) == {
+            held.drawing_id
+        }
     assert claim(base, seconds=LEASE + 1) is None
     assert claim(base, seconds=LEASE + 21) is not None
 
@@ -177,13 +182,13 @@ def test_what_a_dead_worker_held_is_given_back(base: Database) -> None:
     ids = [ask(base), ask(base)]
     mine, other = claimed(base), claimed(base, worker="serve-2")
     with transaction(base) as session:
-        assert drawings.give_back(session, worker="serve-1") == 1
+        assert drawing_claims.give_back(session, worker="serve-1") == 1
     again = claimed(base)
     assert (again.drawing_id, again.fence) == (ids[0], 2)
     with pytest.raises(StaleFence), transaction(base) as session:
-        drawings.finish_drawing(session, mine, files=FILES, seconds=1.0)
+        drawing_claims.finish_drawing(session, mine, files=FILES, seconds=1.0)
     with transaction(base) as session:
-        drawings.finish_drawing(session, other, files=FILES, seconds=1.0)
+        drawing_claims.finish_drawing(session, other, files=FILES, seconds=1.0)
 
 
 def test_a_lost_worker_is_replaced_so_many_times(base: Database, settings: Settings) -> None:
@@ -193,7 +198,7 @@ def test_a_lost_worker_is_replaced_so_many_times(base: Database, settings: Setti
         held = claimed(base)
         assert held.fence == attempt
         with transaction(base) as session:
-            drawings.fail_drawing(session, held, reason=Reason.worker_lost, message="killed")
+            drawing_claims.fail_drawing(session, held, reason=Reason.worker_lost, message="killed")
     drawing = row(base, drawing_id)
     assert drawing.state is DrawingState.failed
     assert drawing.failure == {"reason": "worker_lost", "message": "killed"}
@@ -214,7 +219,7 @@ def test_other_failures_are_told_at_once(base: Database, reason: Reason) -> None
     drawing_id = ask(base)
     held = claimed(base)
     with transaction(base) as session:
-        drawings.fail_drawing(session, held, reason=reason, message="x" * 5000)
+        drawing_claims.fail_drawing(session, held, reason=reason, message="x" * 5000)
     drawing = row(base, drawing_id)
     assert drawing.state is DrawingState.failed
     assert drawing.failure == {"reason": reason.value, "message": "x" * 4000}
@@ -222,9 +227,9 @@ def test_other_failures_are_told_at_once(base: Database, reason: Reason) -> None
 
 def test_what_nobody_waits_for_any_more_is_not_drawn(base: Database, settings: Settings) -> None:
     drawing_id = ask(base)
-    assert claim(base, seconds=2 * settings.drawing_timeout_seconds + 3600) is None
+    assert claim(base, seconds=settings.drawing_timeout_seconds + 3600) is None
     drawing = row(base, drawing_id)
-    assert drawing.failure == {"reason": "timeout", "message": "nobody drew it in time"}
+    assert drawing.failure == {"reason": "timeout", "message": "it was not drawn in time"}
 
 
 def test_attempts_write_under_prefixes_of_their_own(base: Database) -> None:
@@ -242,7 +247,7 @@ def test_pictures_are_deleted_a_day_after_they_were_drawn(base: Database, settin
     for name in ("0.png", "1.png"):
         store.put(f"{holder.prefix}/{name}", io.BytesIO(b"png"), 3)
     with transaction(base) as session:
-        drawings.finish_drawing(session, holder, files=FILES, seconds=1.0)
+        drawing_claims.finish_drawing(session, holder, files=FILES, seconds=1.0)
     day = utcnow() + timedelta(seconds=drawings.KEEP_SECONDS)
     assert drawings.purge(base, store, now=day - timedelta(seconds=60)) == 0
     assert len(list(store.list("drawings/"))) == 2

@@ -2,18 +2,22 @@
 
 import io
 from datetime import timedelta
+from itertools import count
 
 import pytest
+from sqlalchemy import delete, update
 
 from core import files, keys
 from core.clock import utcnow
 from core.db import Database, transaction
 from core.errors import Conflict, NotFound
-from core.models import Dataset, DatasetState, File, Project
+from core.models import Blob, Dataset, DatasetState, File, Project
 from core.settings import Settings
 from core.storage.store import ObjectStore, store_for
+from tests.core.uploading import delete_file, upload_file
 
 PROJECT = keys.DEFAULT_PROJECT
+numbers = count(1)
 
 
 @pytest.fixture
@@ -23,19 +27,8 @@ def folder(settings: Settings) -> ObjectStore:
 
 
 def upload(database: Database, store: ObjectStore, *, purpose: str = "fine-tune") -> File:
-    file_id = files.new_id()
-    key = files.object_key(project_id=PROJECT, file_id=file_id)
-    stored = store.put(key, io.BytesIO(b"bytes"), None)
-    with transaction(database) as session:
-        return files.create_file(
-            session,
-            project_id=PROJECT,
-            file_id=file_id,
-            filename="a.zip",
-            purpose=purpose,
-            stored=stored,
-            key=key,
-        )
+    """Upload bytes that no other file has."""
+    return upload_file(database, store, f"bytes {next(numbers)}".encode(), purpose=purpose)
 
 
 def use(database: Database, file: File, state: DatasetState) -> None:
@@ -44,7 +37,7 @@ def use(database: Database, file: File, state: DatasetState) -> None:
 
 
 def test_a_file_tells_what_was_stored(database: Database, folder: ObjectStore) -> None:
-    file = upload(database, folder)
+    file = upload_file(database, folder, b"bytes")
     with transaction(database) as session:
         found = files.get_file(session, project_id=PROJECT, file_id=file.id)
         assert (found.filename, found.bytes, found.purpose) == ("a.zip", 5, "fine-tune")
@@ -110,3 +103,47 @@ def test_bytes_that_never_got_a_row_are_deleted_after_a_day(database: Database, 
     later = utcnow() + files.LOST_AFTER + timedelta(minutes=1)
     assert files.clear_lost(database, folder, now=later) == 1
     assert sorted(folder.list("")) == sorted([kept.key, deleted.key, "jobs/one"])
+
+
+def test_a_file_is_deleted_by_itself_when_its_time_has_come(database: Database, folder: ObjectStore) -> None:
+    hour = files.KEEP_SECONDS[0]
+    kept, short = (upload_file(database, folder, each, keep_seconds=hour) for each in (b"kept", b"short"))
+    upload_file(database, folder, b"for ever")
+    use(database, kept, DatasetState.validating)
+    assert short.expires_at == short.created_at + timedelta(seconds=hour)
+    assert files.expire(database) == 0
+    later = utcnow() + timedelta(seconds=hour + 1)
+    assert files.expire(database, now=later) == 1
+    assert files.expire(database, now=later) == 0
+    with transaction(database) as session:
+        left = files.list_files(session, project_id=PROJECT).items
+        assert {file.id for file in left} == {kept.id} | {each.id for each in left if each.expires_at is None}
+    assert len(left) == 2
+
+
+def test_what_older_code_deleted_is_purged_and_a_twin_keeps_its_bytes(
+    database: Database, folder: ObjectStore
+) -> None:
+    alone, one, other = (upload_file(database, folder, each) for each in (b"alone", b"twin", b"twin"))
+    with transaction(database) as session:
+        session.execute(delete(Blob).where(Blob.key == alone.key))
+        for file in (alone, one):
+            session.execute(update(File).where(File.id == file.id).values(deleted_at=utcnow()))
+    assert files.purge(database, folder) == 1
+    assert list(folder.list("")) == [other.key]
+    delete_file(database, other)
+    assert files.purge(database, folder) == 1
+    assert list(folder.list("")) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "name"), [("a.zip", "a.zip"), ("C:\\x\\ü b.zip ", "ü b.zip"), ("../..", "..")]
+)
+def test_a_name_is_kept_without_its_folders(given: str, name: str) -> None:
+    assert files.plain_name(given) == name
+
+
+@pytest.mark.parametrize("given", ["", "  ", "a/", "a\0b", "a\nb", "x" * 256])
+def test_a_name_that_cannot_be_shown_is_refused(given: str) -> None:
+    with pytest.raises(ValueError, match="file name"):
+        files.plain_name(given)

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import tarfile
 import zlib
 from dataclasses import replace
@@ -10,9 +11,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from core.ingest.dataset import NoRows, ingest
+from core.ingest.dataset import Rejected, ingest
 from core.ingest.limits import BadArchive
+from core.ingest.options import Columns, Options
 from core.ingest.shards import page_rows
+from spin_engine import data as engine
 from tests.core.archives import LIMITS, jsonl, picture, write_tar, write_zip
 
 RED, BLUE, GREEN = picture("red"), picture("blue", (4, 10), "JPEG"), picture("green", (5, 5), "WEBP")
@@ -54,7 +57,8 @@ def test_rows_keep_their_order_and_their_bytes(tmp_path: Path) -> None:
     for data, text in ((BLUE, b"a blue one"), (RED, b"a red one"), (GREEN, b"a green one")):
         digest.update(hashlib.sha256(data).digest() + hashlib.sha256(text).digest())
     assert found.sha256 == digest.hexdigest()
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [*found.pages, *found.shards]
+    names = [*found.fingerprints, *found.pages, *found.shards]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
 
 
 def test_statistics(tmp_path: Path) -> None:
@@ -63,12 +67,19 @@ def test_statistics(tmp_path: Path) -> None:
     found = ingest(write_zip(tmp_path / "a.zip", files), tmp_path / "out", limits=LIMITS)
     assert found.statistics == {
         "rows": 4,
+        "pairs": 0,
         "rejected": 0,
+        "passed_over": {},
         "bytes": 2 * len(RED) + len(BLUE) + len(GREEN),
         "repeated_pictures": 1,
+        "repeated_captions": 0,
+        "similar_pictures": {"rows": 0, "examples": []},
         "formats": {"jpg": 1, "png": 2, "webp": 1},
+        "rewritten": {},
+        "shapes": {"square": 1, "tall": 1, "wide": 2},
         "width": {"min": 4, "mean": 6.25, "max": 8},
         "height": {"min": 5, "mean": 6.75, "max": 10},
+        "aspect": {"min": 0.4, "mean": 1.02, "max": 1.333},
         "caption_characters": {"min": 9, "mean": 9.75, "max": 11},
     }
 
@@ -200,17 +211,130 @@ def test_a_picture_of_absurd_size_is_refused_before_it_is_decoded(tmp_path: Path
     assert reason == "more than 10000 pixels"
 
 
-def test_only_so_many_rejections_are_listed_but_all_are_counted(tmp_path: Path) -> None:
+def test_the_first_rejections_are_listed_and_all_are_on_pages(tmp_path: Path) -> None:
     files = {f"{number:02d}.png": RED for number in range(8)} | {"00.txt": b"the only caption"}
     limits = replace(LIMITS, listed_rejections=3)
     found = ingest(write_zip(tmp_path / "a.zip", files), tmp_path / "out", limits=limits)
     assert [one["file"] for one in found.rejected] == ["01.png", "02.png", "03.png"]
     assert found.statistics["rejected"] == 7
+    assert found.rejections == ["rejected-00000.json", "rejected-00001.json", "rejected-00002.json"]
+    pages = [json.loads((tmp_path / "out" / page).read_text()) for page in found.rejections]
+    assert [[one["file"] for one in page] for page in pages] == [
+        ["01.png", "02.png", "03.png"],
+        ["04.png", "05.png", "06.png"],
+        ["07.png"],
+    ]
+
+
+@pytest.mark.parametrize("bad", [3, 4])
+def test_as_few_rejections_as_are_listed_need_no_page(tmp_path: Path, bad: int) -> None:
+    files = {f"{number:02d}.png": RED for number in range(bad + 1)} | {"00.txt": b"the only caption"}
+    limits = replace(LIMITS, listed_rejections=3)
+    found = ingest(write_zip(tmp_path / "a.zip", files), tmp_path / "out", limits=limits)
+    assert found.statistics["rejected"] == bad
+    assert len(found.rejections) == (0 if bad == 3 else 2)
+
+
+def test_more_bad_rows_than_are_tolerated_fail_and_all_are_told(tmp_path: Path) -> None:
+    files = {f"{number}.png": RED for number in range(5)} | {f"{number}.txt": b"red" for number in range(3)}
+    archive = write_zip(tmp_path / "a.zip", files)
+    limits = replace(LIMITS, listed_rejections=1)
+    with pytest.raises(Rejected) as caught:
+        ingest(archive, tmp_path / "out", limits=limits, options=Options(tolerance=0.39))
+    assert str(caught.value) == (
+        "2 of 5 rows are bad (40.0%), more than the tolerance of 39.0%; "
+        "the first: 3.png: no caption: 3.txt is not beside it"
+    )
+    assert [one["file"] for one in caught.value.rejected] == ["3.png"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == caught.value.pages
+    assert len(caught.value.pages) == 2
+    found = ingest(archive, tmp_path / "again", limits=limits, options=Options(tolerance=0.4))
+    assert found.rows == 3
+
+
+def test_progress_is_told_of_every_row(tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    archive = write_zip(tmp_path / "a.zip", FILES)
+    ingest(archive, tmp_path / "out", limits=LIMITS, progress=lambda done, of: told.append((done, of)))
+    assert told == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_more_rows_than_entries_are_refused(tmp_path: Path) -> None:
+    lines = jsonl(("a.png", "red")) + jsonl(("missing.png", "nothing")) * 50
+    with pytest.raises(BadArchive, match=r"^the file has more than 50 rows$"):
+        ingest(
+            write_zip(tmp_path / "a.zip", {"metadata.jsonl": lines, "a.png": RED}),
+            tmp_path / "out",
+            limits=LIMITS,
+        )
+    assert not (tmp_path / "out").exists()
+
+
+def test_webdataset_captions_in_json(tmp_path: Path) -> None:
+    files = {
+        "000.jpg": BLUE,
+        "000.json": b'{"caption": "a blue one", "url": "x"}',
+        "001.png": RED,
+        "001.txt": b"a red one",
+        "001.json": b'{"caption": "not this"}',
+        "002.webp": GREEN,
+        "002.json": b"{}",
+    }
+    found = ingest(write_tar(tmp_path / "a.tar", files), tmp_path / "out", limits=LIMITS)
+    shard = members(tmp_path / "out" / "shard-00000.tar")
+    assert (shard["00000000.txt"], shard["00000001.txt"]) == (b"a blue one", b"a red one")
+    assert [(one["file"], one["reason"]) for one in found.rejected] == [
+        ("002.webp", "its caption is not in 002.json: caption, text, prompt are its usual names")
+    ]
+
+
+def test_pairs_keep_their_losers_in_either_form_and_are_read_back(tmp_path: Path) -> None:
+    rows = [
+        {"file_name": "a.png", "text": "one", "loser_file_name": "b.jpg"},
+        {"file_name": "a.png", "text": "one", "loser_file_name": "c.webp"},
+    ]
+    files = {"metadata.jsonl": "\n".join(map(json.dumps, rows)).encode(), "a.png": RED, "b.jpg": BLUE}
+    found = ingest(write_zip(tmp_path / "a.zip", files | {"c.webp": GREEN}), tmp_path / "out", limits=LIMITS)
+    assert (found.rows, found.statistics["pairs"], found.rejected) == (2, 2, [])
+    assert members(tmp_path / "out" / "shard-00000.tar") == {
+        "00000000.png": RED,
+        "00000000.loser.jpg": BLUE,
+        "00000000.txt": b"one",
+        "00000001.png": RED,
+        "00000001.loser.webp": GREEN,
+        "00000001.txt": b"one",
+    }
+    rows_of_engine = list(engine.rows(tmp_path / "out"))
+    assert [(row.caption, row.loser().size) for row in rows_of_engine] == [("one", (4, 10)), ("one", (5, 5))]
+    again = ingest(tmp_path / "out" / "shard-00000.tar", tmp_path / "two", limits=LIMITS)
+    assert (again.rows, again.statistics["pairs"], again.sha256) == (2, 2, found.sha256)
+    page = (tmp_path / "out" / found.pages[0]).read_bytes()
+    assert all((row.loser_thumbnail or "").startswith("data:image/webp") for row in page_rows(page))
+
+
+def test_pairs_and_single_pictures_do_not_mix(tmp_path: Path) -> None:
+    files = {"a.png": RED, "a.loser.png": RED, "a.txt": b"one", "b.jpg": BLUE, "b.txt": b"two"}
+    with pytest.raises(BadArchive, match=r"^1 of 2 rows name a picture that lost"):
+        ingest(write_zip(tmp_path / "a.zip", files), tmp_path / "out", limits=LIMITS)
+    assert not (tmp_path / "out").exists()
+
+
+def test_tables_may_have_other_columns(tmp_path: Path) -> None:
+    files = {"metadata.csv": b"path,label\na.png,a red one\n", "a.png": RED}
+    options = Options(columns=Columns(image="path", caption="label"))
+    archive = write_zip(tmp_path / "a.zip", files)
+    assert ingest(archive, tmp_path / "out", limits=LIMITS, options=options).rows == 1
+
+
+def test_columns_of_no_table_are_a_mistake(tmp_path: Path) -> None:
+    archive = write_zip(tmp_path / "a.zip", {"a.png": RED, "a.txt": b"red"})
+    with pytest.raises(BadArchive, match=r"^columns are told, but there is neither metadata.jsonl nor"):
+        ingest(archive, tmp_path / "out", limits=LIMITS, options=Options(columns=Columns(caption="label")))
 
 
 def test_no_row_left_fails_with_the_first_reason(tmp_path: Path) -> None:
     files = {"metadata.jsonl": jsonl(("a.png", "text"), ("b.png", "text")), "a.png": b"junk"}
-    with pytest.raises(NoRows) as caught:
+    with pytest.raises(Rejected) as caught:
         ingest(write_zip(tmp_path / "a.zip", files), tmp_path / "out", limits=LIMITS)
     assert str(caught.value) == (
         "no row can be used; 2 left out, the first: a.png, line 1: not a PNG, JPEG or WebP picture"

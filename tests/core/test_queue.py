@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from core import outbox
 from core.clock import utcnow
 from core.db import Database, transaction
 from core.errors import Unavailable
-from core.models import Outbox, UnitKind
+from core.models import Job, Outbox, UnitKind
 from core.queue import DRAW, RUN_UNIT, UNITS, Bell, celery_app, check_broker, queue_folder
 from core.settings import Settings
+from tests.core.runs.making import make_job, ready_dataset
 from tests.services import free_ports, redis_server
 
 SENDERS, EACH = 3, 40
@@ -41,6 +42,11 @@ def bell(queue: Settings) -> Iterator[Bell]:
 
 def take_all(settings: Settings, name: str = UNITS[UnitKind.train]) -> list[tuple[str, Any]]:
     """Take every message out of a queue: the task and its arguments."""
+    return [(message.headers["task"], message.payload[0]) for message in messages_of(settings, name)]
+
+
+def messages_of(settings: Settings, name: str) -> list[Any]:
+    """Take every message out of a queue."""
     with celery_app(settings) as app, app.connection_for_read() as connection:
         messages = connection.SimpleQueue(app.amqp.queues[name])
         taken = []
@@ -51,7 +57,7 @@ def take_all(settings: Settings, name: str = UNITS[UnitKind.train]) -> list[tupl
                 messages.close()
                 return taken
             message.ack()
-            taken.append((message.headers["task"], message.payload[0]))
+            taken.append(message)
 
 
 def ring_often(settings: Settings, sender: int) -> None:
@@ -71,6 +77,13 @@ def test_each_task_has_its_queue(queue: Settings, bell: Bell) -> None:
 
 
 @pytest.mark.usefixtures("bell")
+def test_a_message_is_answered_once(queue: Settings, bell: Bell) -> None:
+    name = UNITS[UnitKind.train]
+    assert bell.ring(RUN_UNIT[UnitKind.train], "unit-1")
+    assert [bell.answer(UNITS[UnitKind.encode]), bell.answer(name), bell.answer(name)] == [False, True, False]
+    assert take_all(queue) == []
+
+
 def test_several_send_while_one_takes(queue: Settings) -> None:
     """Nothing is lost, doubled, or read before it is whole."""
     senders = [threading.Thread(target=ring_often, args=(queue, each)) for each in range(SENDERS)]
@@ -119,6 +132,12 @@ def test_a_queue_that_is_down_costs_a_warning(tmp_path: Path) -> None:
     bell.close()
     with pytest.raises(Unavailable):
         check_broker(settings)
+
+
+def test_a_queue_that_is_down_has_no_message_to_answer(tmp_path: Path) -> None:
+    bell = Bell(Settings(state=tmp_path, broker_url="redis://127.0.0.1:1/0"))
+    assert not bell.answer(UNITS[UnitKind.train])
+    bell.close()
 
 
 def test_a_redis_that_evicts_is_refused(tmp_path: Path) -> None:
@@ -186,3 +205,22 @@ def test_a_commit_stands_when_the_queue_is_down(database: Database, settings: Se
         assert session.scalars(select(Outbox.sent_at)).one() is None
     later = utcnow() + timedelta(seconds=settings.doorbell_seconds + 1)
     assert outbox.relay(database, settings, now=later) == 1
+
+
+def test_a_message_that_is_sent_later_is_still_of_the_request_that_caused_it(
+    database: Database, settings: Settings
+) -> None:
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    job_id = make_job(database, ready_dataset(database))
+    with transaction(database) as session:
+        origin = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+        session.execute(update(Job).where(Job.id == job_id).values(origin=origin))
+        session.execute(update(Outbox).values(sent_at=None))
+    for kind in (UnitKind.encode, UnitKind.ingest):
+        take_all(settings, UNITS[kind])
+    later = utcnow() + timedelta(seconds=settings.doorbell_seconds + 60)
+    assert outbox.relay(database, settings, now=later) >= 2
+    [encode] = messages_of(settings, UNITS[UnitKind.encode])
+    assert encode.headers["traceparent"].split("-")[1] == trace
+    [ingest] = messages_of(settings, UNITS[UnitKind.ingest])
+    assert "traceparent" not in ingest.headers  # nobody's request is known

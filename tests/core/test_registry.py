@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from core import digests, registry
+from core import base_models, digests, registry
 from core.db import Database, transaction
 from core.errors import Conflict, Invalid, NotFound
+from core.lineage import steps as lineage_steps
 from core.models import Checkpoint, Event, Job, JobState, Model, ModelKind, UnitKind
 from core.runs import jobs, records
 from core.settings import Settings
@@ -83,7 +84,7 @@ def checkpoints(database: Database, job_id: str) -> list[str]:
 def test_base_models_are_those_in_their_folders(database: Database, settings: Settings, base: Path) -> None:
     here = settings.model_copy(update={"base_models": base})
     with transaction(database) as session:
-        names = registry.register_base_models(session, registry.base_models(here))
+        names = base_models.register_base_models(session, base_models.base_models(here))
         assert "tiny" in names
         assert "no-pipeline" not in names
         model = session.get_one(Model, "tiny")
@@ -97,7 +98,7 @@ def test_base_models_are_those_in_their_folders(database: Database, settings: Se
         created = model.created_at
     (base / "tiny" / "spindle" / "defaults.json").write_text('{"spin": {"n_iterations": 3}}')
     with transaction(database) as session:
-        registry.register_base_models(session, registry.base_models(here))
+        base_models.register_base_models(session, base_models.base_models(here))
         again = session.get_one(Model, "tiny")
         assert again.defaults == {"spin": {"n_iterations": 3}}
         assert again.created_at == created
@@ -107,16 +108,16 @@ def test_base_models_are_those_in_their_folders(database: Database, settings: Se
 def test_a_base_model_that_is_gone_is_not_offered(database: Database, settings: Settings, base: Path) -> None:
     here = settings.model_copy(update={"base_models": base})
     with transaction(database) as session:
-        registry.register_base_models(session, registry.base_models(here))
+        base_models.register_base_models(session, base_models.base_models(here))
     index = base / "tiny" / "model_index.json"
     index.unlink()
     with transaction(database) as session:
-        registry.register_base_models(session, registry.base_models(here))
+        base_models.register_base_models(session, base_models.base_models(here))
         with pytest.raises(NotFound):
             registry.get_model(session, project_id=PROJECT, model_id="tiny")
     index.write_text("{}")
     with transaction(database) as session:
-        registry.register_base_models(session, registry.base_models(here))
+        base_models.register_base_models(session, base_models.base_models(here))
         assert registry.get_model(session, project_id=PROJECT, model_id="tiny").id == "tiny"
 
 
@@ -140,7 +141,7 @@ def test_a_base_model_that_cannot_be_used_is_told(
 ) -> None:
     spoil(base)
     with pytest.raises(ValueError, match=message):
-        registry.base_models(settings.model_copy(update={"base_models": base}))
+        base_models.base_models(settings.model_copy(update={"base_models": base}))
 
 
 def test_a_base_model_for_use(database: Database) -> None:
@@ -236,7 +237,7 @@ def test_only_results_can_be_deleted(database: Database) -> None:
         result = session.get_one(Job, job_id).result_model_id
         assert result is not None
         for name, kind in (("starter", "base"), (first, "checkpoint")):
-            with pytest.raises(Conflict, match=f"is a {kind}: only results of jobs can be deleted"):
+            with pytest.raises(Conflict, match=f"is a {kind}: only results and imports can be deleted"):
                 registry.delete_model(session, project_id=PROJECT, model_id=name)
         registry.delete_model(session, project_id=PROJECT, model_id=result)
     with transaction(database) as session:
@@ -257,7 +258,7 @@ def test_lineage_leads_back_to_the_base_and_the_data(database: Database) -> None
         second_model = session.get_one(Job, second).result_model_id
         assert second_model is not None
         registry.delete_model(session, project_id=PROJECT, model_id=first_model)
-        steps = registry.lineage(session, project_id=PROJECT, model_id=second_model)
+        steps = lineage_steps.lineage(session, project_id=PROJECT, model_id=second_model)
     shown = [(step["type"], step.get("id", step.get("iteration"))) for step in steps]
     dataset = shown[4][1]
     assert shown == [
@@ -287,7 +288,7 @@ def test_lineage_of_a_checkpoint_names_its_own_iteration(database: Database) -> 
     job_id = run_job(database)
     [first, _] = checkpoints(database, job_id)
     with transaction(database) as session:
-        steps = registry.lineage(session, project_id=PROJECT, model_id=first)
+        steps = lineage_steps.lineage(session, project_id=PROJECT, model_id=first)
     assert [(step["type"], step.get("id", step.get("iteration"))) for step in steps][:4] == [
         ("model", first),
         ("checkpoint", first),

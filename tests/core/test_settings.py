@@ -45,6 +45,7 @@ def test_the_clients_own_variables_are_left_alone(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("previous_secrets", "0123456789abcdef0123456789abcdef short"),
         ("database_url", "sqlite://"),
         ("database_url", "sqlite:///:memory:"),
         ("database_url", "mysql://u:p@h/n"),
@@ -60,8 +61,20 @@ def test_the_clients_own_variables_are_left_alone(monkeypatch: pytest.MonkeyPatc
         ("public_url", "localhost:8000"),
         ("base_models", "/does/not/exist"),
         ("secret", "short"),
+        ("secret", "s" * 40),
         ("first_key", "short"),
+        ("first_key", "changeme" * 5),
+        ("first_key", "0123456789abcdef" * 2),
+        ("first_key", "ababacab" + "abacaba" * 5),
+        ("first_key", "a key with spaces 0123456789 abcdef"),
+        ("requests_per_minute", -1),
+        ("audit_days", 0),
+        ("cors_origins", "*"),
+        ("cors_origins", "https://a.org/path"),
+        ("cors_origins", "a.org"),
         ("lease_seconds", 0.5),
+        ("webhook_networks", "10.0.0.0/8,everything"),
+        ("webhook_networks", "10.1.2.3/8"),
         ("log_format", "xml"),
     ],
 )
@@ -72,7 +85,7 @@ def test_unsafe_values_are_refused(tmp_path: Path, name: str, value: object) -> 
 
 
 def test_secrets_do_not_show(tmp_path: Path) -> None:
-    secret = "not-to-be-seen-" + "x" * 32
+    secret = "not-to-be-seen-0123456789abcdefghijkl"
     settings = Settings(
         state=tmp_path,
         secret=secret,

@@ -6,6 +6,7 @@ import os
 import secrets
 import urllib.error
 import urllib.request
+from base64 import b64encode
 from pathlib import Path
 from typing import BinaryIO, cast
 from urllib.parse import parse_qs, urlsplit
@@ -13,9 +14,11 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from core.errors import StoreUnavailable
+from core.settings import Settings
 from core.storage.folder import ABANDONED_SECONDS, PARTIAL, FolderStore
+from core.storage.objects import Bound
 from core.storage.s3 import PART_BYTES, S3Store
-from core.storage.store import ObjectStore
+from core.storage.store import ObjectStore, store_for
 from tests.services import SECRET, free_ports
 
 DATA = bytes(range(256)) * 40
@@ -195,6 +198,114 @@ def test_a_signed_link_expires(folder_store: FolderStore, tmp_path: Path) -> Non
     [signature] = parse_qs(urlsplit(folder_store.signed_url("x", 60)).query)["signature"]
     later = FolderStore(tmp_path, public_url="", secret=b"k" * 32, clock=lambda: 1060.0)
     assert not later.verify("x", expires=1060, signature=signature)
+
+
+def test_a_rotated_secret_breaks_no_link(tmp_path: Path) -> None:
+    def store_with(**secrets: str) -> ObjectStore:
+        return store_for(Settings.model_validate({"state": tmp_path, **secrets}))
+
+    old, new, other = (letter * 4 + "0123456789abcdef" * 2 for letter in "xyz")
+    bound = Bound(3)
+    link = parse_qs(urlsplit(store_with(secret=old).signed_url("a", 60)).query)
+    place = parse_qs(urlsplit(store_with(secret=old).signed_put("a", bound, 60).url).query)
+    rotated = {
+        "rotated": store_with(secret=new, previous_secrets=f"{other} {old}"),
+        "dropped": store_with(secret=new, previous_secrets=other),
+    }
+    found = {
+        name: (
+            store.verify("a", expires=int(link["expires"][0]), signature=link["signature"][0]),
+            store.verify_put("a", bound, expires=int(place["expires"][0]), signature=place["signature"][0]),
+        )
+        for name, store in rotated.items()
+    }
+    assert found == {"rotated": (True, True), "dropped": (False, False)}
+    assert "signature=" + link["signature"][0] not in rotated["rotated"].signed_url("a", 60)
+
+
+def test_a_stream_of_another_digest_is_refused_and_changes_nothing(store: ObjectStore, prefix: str) -> None:
+    put(store, f"{prefix}/x", b"before")
+    with pytest.raises(ValueError, match="sha256"):
+        store.put(f"{prefix}/x", io.BytesIO(DATA), len(DATA), sha256=hashlib.sha256(b"else").hexdigest())
+    assert read(store, f"{prefix}/x") == b"before"
+    store.put(f"{prefix}/x", io.BytesIO(DATA), len(DATA), sha256=hashlib.sha256(DATA).hexdigest())
+    assert read(store, f"{prefix}/x") == DATA
+
+
+def test_a_tag_tells_bytes_from_others(store: ObjectStore, prefix: str) -> None:
+    tags = []
+    for data in (b"one", b"two"):
+        put(store, f"{prefix}/x", data)
+        found = store.stat(f"{prefix}/x")
+        assert found is not None
+        tags.append(found.tag)
+    assert len(set(tags)) == 2
+
+
+def test_an_address_of_the_folder_binds_key_length_digest_and_expiry(folder_store: FolderStore) -> None:
+    bound = Bound(5, "a" * 64)
+    link = folder_store.signed_put("uploads/p/u/1", bound, 60)
+    query = {name: values[0] for name, values in parse_qs(urlsplit(link.url).query).items()}
+    signature = query.pop("signature")
+    assert query == {"expires": "1060", "length": "5", "sha256": "a" * 64}
+    assert link.headers == {}
+
+    def good(key: str = "uploads/p/u/1", bound: Bound = bound, expires: int = 1060) -> bool:
+        return folder_store.verify_put(key, bound, expires=expires, signature=signature)
+
+    assert good()
+    assert not good(key="uploads/p/u/2")
+    assert not good(bound=Bound(6, "a" * 64))
+    assert not good(bound=Bound(5, "b" * 64))
+    assert not good(bound=Bound(5))
+    assert not good(expires=2060)
+    assert not folder_store.verify("uploads/p/u/1", expires=1060, signature=signature)
+    read = parse_qs(urlsplit(folder_store.signed_url("uploads/p/u/1", 60)).query)["signature"][0]
+    assert not folder_store.verify_put("uploads/p/u/1", bound, expires=1060, signature=read)
+
+
+def test_an_address_to_write_at_expires(folder_store: FolderStore, tmp_path: Path) -> None:
+    link = folder_store.signed_put("x", Bound(1), 60)
+    [signature] = parse_qs(urlsplit(link.url).query)["signature"]
+    later = FolderStore(tmp_path, public_url="", secret=b"k" * 32, clock=lambda: 1060.0)
+    assert not later.verify_put("x", Bound(1), expires=1060, signature=signature)
+
+
+def put_at(url: str, data: bytes, headers: dict[str, str]) -> int:
+    """PUT to an address of the test's own and return the status."""
+    request = urllib.request.Request(url, data=data, headers=headers, method="PUT")  # noqa: S310
+    try:
+        with urllib.request.urlopen(request) as answer:  # noqa: S310
+            return int(answer.status)
+    except urllib.error.HTTPError as refused:
+        refused.close()
+        return refused.code
+
+
+def test_an_address_of_s3_binds_key_length_and_digest(seaweedfs_url: str, prefix: str) -> None:
+    store = S3Store.from_url(seaweedfs_url)
+    link = store.signed_put(f"{prefix}/x", Bound(len(DATA), hashlib.sha256(DATA).hexdigest()), 60)
+    other = DATA[::-1]
+    assert put_at(link.url, DATA + b"1", link.headers) == 403
+    assert put_at(link.url.replace(f"{prefix}/x", f"{prefix}/y"), DATA, link.headers) == 403
+    theirs = {"x-amz-checksum-sha256": b64encode(hashlib.sha256(other).digest()).decode()}
+    assert put_at(link.url, other, theirs) == 403
+    assert put_at(link.url, other, link.headers) == 400
+    assert list(store.list(prefix)) == []
+    assert put_at(link.url, DATA, link.headers) == 200
+    assert read(store, f"{prefix}/x") == DATA
+    assert SECRET not in link.url
+
+
+def test_an_address_of_s3_without_a_digest_takes_any_bytes_of_that_length(
+    seaweedfs_url: str, prefix: str
+) -> None:
+    store = S3Store.from_url(seaweedfs_url)
+    link = store.signed_put(f"{prefix}/a b", Bound(3), 60)
+    assert link.headers == {}
+    assert put_at(link.url, b"four", {}) == 403
+    assert put_at(link.url, b"abc", {}) == 200
+    assert read(store, f"{prefix}/a b") == b"abc"
 
 
 def test_a_delete_takes_emptied_folders_along(folder_store: FolderStore, tmp_path: Path) -> None:

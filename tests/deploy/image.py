@@ -1,15 +1,17 @@
 """The tree that the images hold, and whether the commands they are given are real."""
 
-import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import uvicorn
 
+from api import __main__ as api
+from core import migrate
 from worker import __main__ as worker
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,10 +24,10 @@ class Accepted(Exception):  # noqa: N818  no error: the arguments were good, and
 def assert_real(command: list[str]) -> None:
     """Let the command itself read its arguments, and stop it before it starts."""
     match command:
-        case ["python", "-m", "core.migrate"]:
-            assert importlib.util.find_spec("core.migrate") is not None
-        case ["python", "-m", "uvicorn", "api.main:app", *options]:
-            uvicorn.main.make_context("uvicorn", ["api.main:app", *options])
+        case ["python", "-m", "core.migrate", *told]:
+            migrate.arguments(told)
+        case ["python", "-m", "api", *arguments]:
+            api.arguments(arguments)
         case ["python", "-m", "worker", *arguments]:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(worker, "get_settings", accept)
@@ -37,6 +39,27 @@ def assert_real(command: list[str]) -> None:
 
 def accept() -> None:
     raise Accepted
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of a Dockerfile: what it is built on, and its instructions with long lines joined."""
+
+    base: str
+    text: str
+
+
+def stages(dockerfile: str) -> dict[str, Stage]:
+    """Return the stages by their names."""
+    joined = re.sub(r"\\\n\s*", "", re.sub(r"^#.*\n", "", dockerfile, flags=re.MULTILINE))
+    parts = re.split(r"^FROM (\S+) AS (\S+)$", joined, flags=re.MULTILINE)[1:]
+    return {parts[i + 1]: Stage(parts[i], parts[i + 2]) for i in range(0, len(parts), 3)}
+
+
+def instructions(dockerfile: str, instruction: str, *, stage: str) -> list[str]:
+    """Return what a stage says with an instruction, the newest first."""
+    text = stages(dockerfile)[stage].text
+    return re.findall(rf"^{instruction} (.*)$", text, flags=re.MULTILINE)[::-1]
 
 
 def sent_to_the_builder() -> list[str]:

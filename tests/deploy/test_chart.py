@@ -2,104 +2,107 @@
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import helm_python
-import kubernetes_validate
 import pytest
-import yaml
 
 from core.models import UnitKind
 from core.settings import Settings
 from tests.deploy.image import ROOT, assert_real
+from tests.deploy.kubernetes import VERSIONS, assert_valid
+from tests.deploy.release import CHART, SCENARIOS, Manifest, render, scenario
 
-CHART = ROOT / "helm" / "spindle"
-SCENARIOS = sorted(path.name.removesuffix("-values.yaml") for path in (CHART / "ci").iterdir())
-KUBERNETES = ("1.30", "1.37")
-PLACED = {"state", "database_url", "broker_url", "store_url", "base_models", "secret", "first_key"}
+# What the chart itself sets, or takes from Secrets and volumes.
+PLACED = {
+    "state",
+    "database_url",
+    "broker_url",
+    "store_url",
+    "base_models",
+    "secret",
+    "previous_secrets",
+    "first_key",
+    "c2pa_key",
+    "c2pa_certificates",
+    "metrics_port",
+}
 LIMITS = {"type", "minimum", "maximum", "exclusiveMinimum", "pattern"}
-Manifest = dict[str, Any]
-
-
-def values(scenario: str) -> dict[str, Any]:
-    loaded = yaml.safe_load((CHART / "ci" / f"{scenario}-values.yaml").read_text())
-    assert isinstance(loaded, dict)
-    return loaded
-
-
-def render(given: dict[str, Any]) -> list[Manifest]:
-    with helm_python.Chart.load(CHART) as chart:
-        files = chart.render(given, name="demo", namespace="team")
-    texts = [text for name, text in files.items() if name.endswith(".yaml")]
-    return [one for text in texts for one in yaml.safe_load_all(text) if one]
+OURS = ("api", "beat", "serve", "migrate", "worker-")
+SECRET = {
+    "SPINDLE_DATABASE_URL": "postgresql://user:aebc81@db.example.org/spindle",
+    "SPINDLE_BROKER_URL": "rediss://:aebc81@redis.example.org:6380/0",
+    "SPINDLE_STORE_URL": "s3://key:aebc81@s3.example.org/bucket",
+    "SPINDLE_FIRST_KEY": "9f2c4e7a1b8d3065c4f19e7b2a6d8530",
+}
+ALL = ("minimal", "gpu-pools", "external-everything", "scaled-job", "air-gapped")
 
 
 def pods(given: dict[str, Any]) -> dict[str, Manifest]:
-    """Return the pods' specs by the name of what makes them, without the release's."""
-    return {
-        each["metadata"]["name"].removeprefix("demo-"): each["spec"]["template"]["spec"]
-        for each in render(given)
-        if each["kind"] in {"Deployment", "Job"}
-    }
+    """Return the specs of the platform's own pods, by component."""
+    found = render(given).pods()
+    return {name: pod["spec"] for name, pod in found.items() if name.startswith(OURS)}
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
-def test_the_chart_passes_the_linter(scenario: str) -> None:
-    report = helm_python.lint(CHART, values(scenario), strict=True)
+def mounts(pod: Manifest) -> set[str]:
+    return {each["mountPath"] for each in pod["containers"][0]["volumeMounts"]}
+
+
+def test_each_way_to_run_it_has_a_scenario() -> None:
+    assert set(ALL) <= set(SCENARIOS)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_the_chart_passes_the_linter(name: str) -> None:
+    report = helm_python.lint(CHART, scenario(name), strict=True)
     assert report["errors"] == []
     assert [each for each in report["messages"] if each["severity"] > 1] == []
 
 
-@pytest.mark.parametrize("version", KUBERNETES)
-@pytest.mark.parametrize("scenario", SCENARIOS)
-def test_kubernetes_knows_every_field(scenario: str, version: str) -> None:
-    manifests = render(values(scenario))
-    for each in manifests:
-        assert kubernetes_validate.validate(each, version, strict=True) == version
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_kubernetes_knows_every_field(name: str) -> None:
+    manifests = render(scenario(name)).objects
+    for version in VERSIONS:
+        for each in manifests:
+            assert_valid(each, version)
     names = [(each["kind"], each["metadata"]["name"]) for each in manifests]
     assert len(names) == len(set(names))
-    assert {kind for kind, _ in names} == {
-        "Deployment",
-        "Job",
-        "NetworkPolicy",
-        "PodDisruptionBudget",
-        "Service",
-        "ServiceAccount",
-    }
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
-def test_the_commands_are_real(scenario: str) -> None:
-    commands = {tuple(pod["containers"][0]["args"]) for pod in pods(values(scenario)).values()}
-    assert ("python", "-m", "core.migrate") in commands
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_the_commands_are_real(name: str) -> None:
+    commands = {tuple(pod["containers"][0]["args"]) for pod in pods(scenario(name)).values()}
+    assert len(commands) >= 4
     for command in commands:
-        assert_real(list(command))
+        assert_real([word.replace("$(POD_IP)", "10.1.2.3") for word in command])
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
-def test_the_settings_are_real(scenario: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ALL)
+def test_the_settings_are_real(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Settings refuses a variable that it does not know, and values that it cannot use."""
-    secret = {
-        "SPINDLE_DATABASE_URL": "postgresql://user:aebc81@db.example.org/spindle",
-        "SPINDLE_BROKER_URL": "rediss://:aebc81@redis.example.org:6380/0",
-        "SPINDLE_STORE_URL": "s3://key:aebc81@s3.example.org/bucket",
-        "SPINDLE_FIRST_KEY": "0123456789abcdef0123456789abcdef",
-    }
-    for name, pod in pods(values(scenario)).items():
+    values = scenario(name)
+    for component, pod in pods(values).items():
         with monkeypatch.context() as patch:
             for each in pod["containers"][0]["env"]:
                 reference = each.get("valueFrom", {}).get("secretKeyRef")
                 if reference is not None:
-                    assert reference == {"name": "spindle", "key": each["name"]}
-                patch.setenv(each["name"], each["value"] if reference is None else secret[each["name"]])
+                    assert reference == {"name": values["existingSecret"], "key": each["name"]}
+                if each["name"].startswith("SPINDLE_"):
+                    given = each["value"] if reference is None else SECRET[each["name"]]
+                    patch.setenv(each["name"], given)
             if "SPINDLE_BASE_MODELS" in os.environ:
                 assert os.environ["SPINDLE_BASE_MODELS"] in mounts(pod)
                 patch.setenv("SPINDLE_BASE_MODELS", str(tmp_path))
             settings = Settings.load()
-        wanted = values(scenario)["settings"]
+        wanted = values["settings"]
         assert {key: getattr(settings, key) for key in wanted} == wanted
-        assert (settings.first_key is not None) == (name == "migrate")
+        assert (settings.first_key is not None) == (component == "migrate")
+        watched = [port for port in pod["containers"][0].get("ports", []) if port["name"] == "metrics"]
+        assert [port["containerPort"] for port in watched] == [settings.metrics_port] * bool(
+            settings.metrics_port
+        )
 
 
 def test_the_schema_knows_every_setting() -> None:
@@ -116,53 +119,37 @@ def test_the_schema_knows_every_setting() -> None:
     }
     kinds = schema["$defs"]["pool"]["properties"]["kinds"]["items"]["enum"]
     assert kinds == [kind.value for kind in UnitKind]
+    queries = (CHART / "templates" / "_queries.tpl").read_text()
+    assert " ".join(kinds) in queries.splitlines()
 
 
-@pytest.mark.parametrize(
-    ("wrong", "told"),
-    [
-        ({"existingSecret": ""}, "existingSecret"),
-        ({"settings": {}}, "public_url"),
-        ({"settings": {"public_url": "https://a.org", "lease_second": 60}}, "lease_second"),
-        ({"settings": {"public_url": "https://a.org", "max_attempts": 0}}, "max_attempts"),
-        ({"worker": []}, "'worker'"),
-        ({"workers": [{"name": "gpu", "gpu": 1}]}, "'gpu'"),
-        ({"workers": [{"name": "gpu", "kinds": ["training"]}]}, "kinds"),
-        ({"workers": [{"name": "gpu"}, {"name": "gpu"}]}, "two pools have one name"),
-        ({"api": {"resources": {"limit": {}}}}, "'limit'"),
-    ],
-)
-def test_wrong_values_are_refused(wrong: dict[str, Any], told: str) -> None:
-    with pytest.raises(helm_python.HelmError, match=told):
-        render(values("minimal") | wrong)
+def test_the_schema_lets_nothing_unknown_through() -> None:
+    """Only what is Kubernetes' own, and long, is taken as it is."""
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    open_ones: set[str] = set()
+
+    def look(part: Any, name: str) -> None:
+        if isinstance(part, dict):
+            if part.get("type") == "object" and "additionalProperties" not in part:
+                open_ones.add(name)
+            for key, inner in part.items():
+                look(inner, name if key in {"properties", "items"} else key)
+
+    look(schema, "")
+    kubernetes = {"valueFrom", "nodeAffinity", "podAffinity", "podAntiAffinity", "labelSelector"}
+    assert open_ones <= kubernetes | {
+        "global",
+        "matchExpressions",
+        "podSelector",
+        "namespaceSelector",
+        "ipBlock",
+        "peers",
+    }
 
 
-def test_the_chart_has_no_secret_and_asks_for_one() -> None:
-    with helm_python.Chart.load(CHART) as chart, pytest.raises(helm_python.HelmValuesError) as refused:
-        chart.render()
-    assert "existingSecret" in str(refused.value)
-    assert "kind: Secret" not in "".join(path.read_text() for path in (CHART / "templates").iterdir())
-
-
-def test_pools_take_their_gpus_nodes_and_kinds() -> None:
-    found = pods(values("gpu-pools"))
-    train = found["worker-train"]
-    assert train["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 8
-    assert train["nodeSelector"] == {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"}
-    assert train["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
-    assert train["terminationGracePeriodSeconds"] == 300 + 60
-    shm = next(each for each in train["volumes"] if each["name"] == "shm")
-    assert shm["emptyDir"] == {"medium": "Memory", "sizeLimit": "16Gi"}
-    assert "/dev/shm" in mounts(train)  # noqa: S108  a mount in the pod
-    assert "limits" not in found["worker-cpu"]["containers"][0]["resources"]
-    pools = [pod for name, pod in found.items() if name.startswith("worker-")]
-    claimed = [kind for pod in pools for kind in pod["containers"][0]["args"][-1].split(",")]
-    assert sorted(claimed) == sorted(kind.value for kind in UnitKind)
-
-
-@pytest.mark.parametrize("scenario", SCENARIOS)
-def test_pods_can_do_little(scenario: str) -> None:
-    for pod in pods(values(scenario)).values():
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_pods_can_do_little(name: str) -> None:
+    for pod in pods(scenario(name)).values():
         assert pod["automountServiceAccountToken"] is False
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert f"USER {pod['securityContext']['runAsUser']}" in (ROOT / "Dockerfile").read_text()
@@ -175,15 +162,48 @@ def test_pods_can_do_little(scenario: str) -> None:
         assert {"/state", "/tmp"} <= mounts(pod)  # noqa: S108  mounts in the pod
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
-def test_only_the_api_can_be_reached(scenario: str) -> None:
-    everyone, api = (each["spec"] for each in render(values(scenario)) if each["kind"] == "NetworkPolicy")
-    assert everyone["policyTypes"] == ["Ingress", "Egress"]
-    assert "ingress" not in everyone
-    assert "app.kubernetes.io/component" not in everyone["podSelector"]["matchLabels"]
-    assert api["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "api"
-    assert ("from" in api["ingress"][0]) == (scenario == "gpu-pools")
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_every_pod_that_stays_is_asked_whether_it_lives(name: str) -> None:
+    for component, pod in pods(scenario(name)).items():
+        (container,) = pod["containers"]
+        if component == "migrate":
+            continue
+        port = "http" if component == "api" else "metrics"
+        assert port in {each["name"] for each in container["ports"]}
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+            assert container[probe]["httpGet"] == {"path": "/livez", "port": port}
 
 
-def mounts(pod: Manifest) -> set[str]:
-    return {each["mountPath"] for each in pod["containers"][0]["volumeMounts"]}
+def test_only_who_serves_is_given_the_key_that_signs_pictures() -> None:
+    found = pods(scenario("gpu-pools"))
+    told = {name: {each["name"] for each in pod["containers"][0]["env"]} for name, pod in found.items()}
+    assert {name for name, env in told.items() if "SPINDLE_C2PA_KEY" in env} == {"serve"}
+    assert {name for name, pod in found.items() if "/c2pa" in mounts(pod)} == {"serve"}
+    secret = next(each for each in found["serve"]["volumes"] if each["name"] == "c2pa")
+    files = [{"key": name, "path": name} for name in ("key.pem", "certificates.pem")]
+    assert secret["secret"] == {"secretName": "spindle-c2pa", "items": files}
+
+
+def test_behind_an_air_gap_every_byte_is_known_and_nothing_is_asked_of_the_internet() -> None:
+    found = pods(scenario("air-gapped"))
+    for component, pod in found.items():
+        (container,) = pod["containers"]
+        assert re.fullmatch(
+            r"registry\.internal\.example\.org:5000/mirror/spindle-\w+:0\.1\.0@sha256:[0-9a-f]{64}",
+            container["image"],
+        )
+        assert pod["imagePullSecrets"] == [{"name": "registry-internal"}]
+        offline = {"name": "HF_HUB_OFFLINE", "value": "1"} in container["env"]
+        assert offline == component.startswith(("worker-", "serve"))
+
+
+def test_images_are_named_by_registry_tag_and_digest() -> None:
+    images = {"registry": "r.example.org", "api": {"tag": "2"}, "worker": {"digest": "sha256:" + "a" * 64}}
+    found = {
+        name: pod["containers"][0]["image"] for name, pod in pods(scenario("minimal", images=images)).items()
+    }
+    assert found["api"] == found["beat"] == found["migrate"] == "r.example.org/spindle-api:2"
+    assert found["serve"] == "r.example.org/spindle-serve:0.1.0-cuda"
+    assert found["worker-gpu"] == "r.example.org/spindle-worker:0.1.0-cuda@sha256:" + "a" * 64
+    on_processors = pods(scenario("minimal", images={"accelerator": "cpu"}))
+    assert on_processors["serve"]["containers"][0]["image"] == "spindle-serve:0.1.0"

@@ -1,4 +1,4 @@
-"""``accelerate launch`` with two processes that talk over gloo gives what one process gives."""
+"""Two processes that talk over gloo give what one process gives, by our launcher and by accelerate's."""
 
 import json
 import os
@@ -24,8 +24,8 @@ from tests.spin_engine.test_trainer import tensors
 FSDP = ("--use_fsdp", "--fsdp_version", "2", "--fsdp_auto_wrap_policy", "TRANSFORMER_BASED_WRAP")
 
 
-def launch(folder: Path, *how: str, module: str = "spin_engine", **spec: Any) -> list[dict[str, Any]]:
-    """Run a unit by accelerate's launcher and return the lines it told.
+def launch(folder: Path, *how: str, module: str | None = None, **spec: Any) -> list[dict[str, Any]]:
+    """Run a unit by our launcher, or a module by accelerate's, and return the lines it told.
 
     Its own --cpu starts several processes only by MPI; what is launched here runs on the CPU all the same.
     """
@@ -34,10 +34,14 @@ def launch(folder: Path, *how: str, module: str = "spin_engine", **spec: Any) ->
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "2"]
-    command += ["--num_machines", "1", "--main_process_port", str(port), "--mixed_precision", "no"]
-    command += ["--dynamo_backend", "no", "--num_cpu_threads_per_process", "1"]
-    command += [*(how or ["--multi_gpu"]), "-m", module, "unit", str(folder / "spec.json")]
+    if module is None:
+        command = [sys.executable, "-m", "spin_engine", "launch", "--processes", "2", "--port", str(port)]
+    else:
+        command = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "2"]
+        command += ["--num_machines", "1", "--main_process_port", str(port), "--mixed_precision", "no"]
+        command += ["--dynamo_backend", "no", "--num_cpu_threads_per_process", "1"]
+        command += [*how, "-m", module, "unit"]
+    command.append(str(folder / "spec.json"))
     own = os.environ | {"ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1"}
     ran = subprocess.run(command, capture_output=True, text=True, timeout=250, env=own, check=False)
     assert ran.returncode == 0, ran.stderr[-3000:]

@@ -31,7 +31,9 @@ def test_memory_is_within_a_quarter_of_the_measured_peak(tmp_path: Path, adapter
     """The largest resident set of a process that trains the starter, less the one before (bench.memory)."""
     data, encoded = tmp_path / "data", tmp_path / "encoded"
     build_dataset(data, 8)
-    chosen = {"steps": 2, "learning_rate": 1e-5, "batch_size": 64, "adapter": adapter}
+    # The second step of all weights has gradients beside moments; an adapter's are too small to tell.
+    steps = 2 if adapter == "full" else 1
+    chosen = {"steps": steps, "learning_rate": 1e-5, "batch_size": 64, "adapter": adapter}
     method: Any = {"type": "sft", "sft": {"hyperparameters": chosen}}
     run("encode", encoded, method=method, inputs={"base": STARTER, "data": data})
     inputs = {"base": STARTER, "encoded": encoded}

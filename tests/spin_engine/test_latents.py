@@ -44,7 +44,7 @@ def test_stopped_encoding_goes_on(
     inputs = {"base": pipeline, "data": dataset}
     run("encode", tmp_path / "whole", inputs=inputs)
     stop = Stop()
-    recorder = Recorder(lambda line: setattr(stop, "requested", line["step"] >= 8))
+    recorder = Recorder(lambda line: setattr(stop, "requested", line.get("step", 0) >= 8))
     with pytest.raises(Stopped):
         run("encode", tmp_path / "stopped", stop=stop, reporter=recorder, inputs=inputs)
     assert len(list((tmp_path / "stopped").glob("shard-*"))) == 2

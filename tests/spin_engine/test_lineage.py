@@ -10,6 +10,7 @@ import pytest
 from spin_engine import lineage, weights
 from spin_engine.files import sha256_of
 from spin_engine.latents import Encoded
+from spin_engine.packages import versions
 from tests.spin_engine.conftest import method, run
 from tests.tiny import build_dataset
 
@@ -50,7 +51,7 @@ def test_an_iteration_names_what_it_came_from(
         "rank": 4,
         "seed": 5,
         "encoded": Encoded(encoded).key,
-        "versions": lineage.versions(),
+        "versions": versions(),
     }
     opponents = {"rivals": lineage.digest(rivals), "opponent": 0}
     assert first == expected | opponents | {"base": lineage.digest(pipeline / "unet")}

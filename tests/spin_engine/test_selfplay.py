@@ -81,7 +81,7 @@ def test_stopped_generation_goes_on(
 ) -> None:
     monkeypatch.setattr("spin_engine.selfplay.CHUNK", 4)
     stop = Stop()
-    recorder = Recorder(lambda line: setattr(stop, "requested", line["step"] > 20))
+    recorder = Recorder(lambda line: setattr(stop, "requested", line.get("step", 0) > 20))
     with pytest.raises(Stopped):
         generate(tmp_path, pipeline, encoded, stop=stop, reporter=recorder)
     (kept,) = tmp_path.iterdir()

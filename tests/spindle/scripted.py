@@ -67,7 +67,7 @@ def scripted(*answers: Answer) -> Iterator[Script]:
             self.rfile.readline()
             return found
 
-        do_GET = do_POST = do_DELETE = _answer  # noqa: N815  # the base class's names
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _answer  # noqa: N815  # the base class's names
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""

@@ -102,11 +102,11 @@ def test_an_archive_that_does_not_exist_is_told_and_no_job_is_made(monkeypatch: 
     assert "There is no file none.zip." in result.output
 
 
-def test_a_refusal_ends_with_its_message_and_code_1(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refusal_ends_with_its_message_and_a_code_of_its_kind(monkeypatch: pytest.MonkeyPatch) -> None:
     with scripted(Answer(404, {"error": {"message": "There is no job [x]."}})) as script:
         monkeypatch.setenv("SPINDLE_URL", script.url)
         result = run(app, ["jobs", "show", "ftjob-x"])
-    assert result.exit_code == 1
+    assert result.exit_code == 5
     assert "Error: There is no job [x]." in result.output
     assert "Traceback" not in result.output
 
@@ -141,7 +141,7 @@ def test_a_project_shows_what_it_uses_of_its_limits(monkeypatch: pytest.MonkeyPa
 
 def test_drawing_where_nothing_ever_ran_says_how_to_start(tmp_path: Path) -> None:
     result = run(app, ["generate", "starter", "red apple", "--state", str(tmp_path / "nowhere")])
-    assert result.exit_code == 1
+    assert result.exit_code == 3
     assert "Start it with `spindle up`" in result.output
     assert not (tmp_path / "nowhere").exists()
 

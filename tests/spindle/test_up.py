@@ -123,9 +123,9 @@ def the_commands_reach_it(state: Path, folder: Path) -> None:
     assert "dark disc" in rows
     empty = zipped(folder / "empty.zip", ())
     assert "cannot be used" in spindle("datasets", "create", "empty", str(empty), code=1)
-    assert "nobody" in spindle("jobs", "create", "nobody", dataset["id"], code=1)
+    assert "nobody" in spindle("jobs", "create", "nobody", dataset["id"], code=5)
     assert "No jobs yet" in spindle("jobs", "list")
-    assert "nobody" in spindle("models", "show", "nobody", code=1)
+    assert "nobody" in spindle("models", "show", "nobody", code=5)
     assert f"{file_id} deleted" in spindle("files", "delete", file_id)
 
 

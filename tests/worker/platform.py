@@ -1,5 +1,6 @@
 """A platform of real worker processes over a state folder, driven through core as the API would."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -7,12 +8,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from sqlalchemy import select
 
 from core import datasets, files, migrate
@@ -22,6 +24,9 @@ from core.models import Checkpoint, Dataset, Drawing, Event, Job, Unit, UnitKind
 from core.runs import jobs
 from core.settings import Settings
 from core.storage.store import ObjectStore, store_for
+from spin_engine.job import read_job, run_job
+from spin_engine.reporter import Line
+from spin_engine.stopping import Stop
 from tests.tiny import build_dataset, build_pipeline
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,11 +45,14 @@ class Platform:
     store: ObjectStore
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
-    def start(self, role: str, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start a worker; its log is in the state folder."""
+    def start(self, role: str, *arguments: str, inside: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+        """Start a worker; its log is in the state folder. ``inside``: a command that it is given to."""
         with (self.settings.state / f"{role}.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "worker", role, *arguments], env=self.environment, cwd=ROOT, stderr=log
+                [*inside, sys.executable, "-m", "worker", role, *arguments],
+                env=self.environment,
+                cwd=ROOT,
+                stderr=log,
             )
         self.processes.append(process)
         return process
@@ -193,16 +201,20 @@ def platform(folder: Path, **urls: str) -> Iterator[Platform]:
         **urls,
     }
     settings = Settings.model_validate(chosen)
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    environment |= {f"SPINDLE_{name.upper()}": value for name, value in chosen.items()}
-    environment |= {"PYTHONPYCACHEPREFIX": str(BYTECODE), "OMP_NUM_THREADS": "1"}
     migrate.migrate(settings)
-    made = Platform(settings, environment, Database(settings), store_for(settings))
+    made = Platform(settings, environment_of(chosen), Database(settings), store_for(settings))
     try:
         yield made
     finally:
         made.stop()
         made.database.dispose()
+
+
+def environment_of(chosen: dict[str, str]) -> dict[str, str]:
+    """Return the environment of processes with these settings."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    environment |= {f"SPINDLE_{name.upper()}": value for name, value in chosen.items()}
+    return environment | {"PYTHONPYCACHEPREFIX": str(BYTECODE), "OMP_NUM_THREADS": "1"}
 
 
 def archive(folder: Path, rows: int) -> Path:
@@ -211,27 +223,35 @@ def archive(folder: Path, rows: int) -> Path:
     return Path(shutil.make_archive(str(folder / "pictures"), "zip", folder / "pictures"))
 
 
-@contextmanager
-def engine_alone(made: Platform, folder: Path, method: dict[str, Any], *, seed: int) -> Iterator[Path]:
-    """Run the same job by the engine alone, in one process beside the test; yield its folder."""
-    config = {
-        "model": str(folder / "models" / "tiny"),
-        "training_data": str(folder / "pictures"),
-        "method": method,
-        "seed": seed,
+def engine_alone(folder: Path, method: dict[str, Any], *, seed: int, name: str = "alone") -> Path:
+    """Run the same job by the engine alone, in this process; return the folder of its units.
+
+    Args:
+        folder: where the platform's ``models`` and the ``pictures`` are, and where it goes.
+        method: what to train.
+        seed: of the job.
+        name: of the folder it goes to.
+    """
+    torch.set_num_threads(1)  # as the workers' units have: bits depend on it
+    config = folder / f"{name}.yaml"
+    job = {"training_data": str(folder / "pictures"), "method": method, "seed": seed}
+    config.write_text(json.dumps({"model": str(folder / "models" / "tiny"), **job}))
+    run_job(read_job(config), folder / name, Unheard(), Stop())
+    return folder / name / "work"
+
+
+class Unheard:
+    """A reporter that nobody hears."""
+
+    def send(self, line: Line) -> None:
+        """Drop the line."""
+
+
+def weights_in(trained: Path) -> dict[str, str]:
+    """Return the sha256 of each file of weights in the folder of a training, by its path there."""
+    found = {
+        path.relative_to(trained).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in trained.rglob("*.safetensors")
     }
-    (folder / "job.yaml").write_text(json.dumps(config))
-    with (folder / "alone.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "spin_engine", str(folder / "job.yaml"), "--out", str(folder / "alone")],
-            env={**made.environment, "PYTHONPATH": str(ROOT)},
-            cwd=folder,
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        yield folder / "alone"
-        assert process.wait(240) == 0, (folder / "alone.log").read_text()[-3000:]
-    finally:
-        process.kill()
-        process.wait()
+    assert found, f"{trained} has no weights"
+    return found

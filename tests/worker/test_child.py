@@ -164,6 +164,7 @@ def test_killing_the_leash_alone_takes_the_child_along(tmp_path: Path) -> None:
         ("import os; os.kill(os.getpid(), 11)", "internal", "SIGSEGV"),
         ("import os; os.write(2, b'CUDA error: unspecified launch failure\\n'); os.abort()",
          "device_lost", "unspecified launch failure"),
+        ("import os; raise OSError(28, os.strerror(28))", "disk_full", "No space left"),
         ("raise RuntimeError('see s3://user:hunter2@host')", "internal", "see s3://***@host"),
         ("""print('{"type": "error", "reason": "spilt coffee", "message": "oh"}'); raise SystemExit(1)""",
          "internal", "oh"),

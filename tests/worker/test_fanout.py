@@ -1,6 +1,5 @@
 """Encoding on two workers at once: the dead one's shard goes to the other, and all see one encoding."""
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from sqlalchemy import select
 
 from core.db import transaction
 from core.models import Attempt, DatasetState, JobState, Unit, UnitKind, UnitState
-from tests.worker.platform import Platform, archive, engine_alone, platform
+from tests.worker.platform import Platform, archive, engine_alone, platform, weights_in
 
 pytestmark = pytest.mark.timeout(600)
 ROWS = 1030  # three shards of at most 512 rows
@@ -43,19 +42,18 @@ def test_a_dead_workers_shard_goes_to_the_other(tmp_path: Path) -> None:
             made.start("units")
         dataset_id = made.upload(archive(tmp_path, ROWS))
         made.until(lambda: made.dataset(dataset_id).state is DatasetState.ready)
-        with engine_alone(made, tmp_path, SFT, seed=SEED):
-            job_id = made.submit(dataset_id, SFT, seed=SEED)
+        job_id = made.submit(dataset_id, SFT, seed=SEED)
 
-            def both() -> bool:
-                held = {unit.worker for unit in encodes(made, job_id) if unit.state is UnitState.running}
-                return len(held) == 2
+        def both() -> bool:
+            held = {unit.worker for unit in encodes(made, job_id) if unit.state is UnitState.running}
+            return len(held) == 2
 
-            made.until(both)
-            lost = encodes(made, job_id)[0]
-            victim, _ = made.worker_of(lost)
-            victim.kill()
-            victim.wait()
-            made.until(lambda: made.job(job_id).finished_at is not None)
+        made.until(both)
+        lost = encodes(made, job_id)[0]
+        victim, _ = made.worker_of(lost)
+        victim.kill()
+        victim.wait()
+        made.until(lambda: made.job(job_id).finished_at is not None)
         job = made.job(job_id)
         assert job.state is JobState.succeeded, job.failure
         shards = encodes(made, job_id)
@@ -72,7 +70,7 @@ def test_a_dead_workers_shard_goes_to_the_other(tmp_path: Path) -> None:
         train = made.unit(job_id, UnitKind.train, 1)
         assert train.started_at is not None
         assert train.started_at >= max(unit.finished_at for unit in shards if unit.finished_at is not None)
-        alone = tmp_path / "alone" / "work"
+        alone = engine_alone(tmp_path, SFT, seed=SEED)
         index = json.loads((alone / "encoded" / "index.json").read_text())
         sums = {
             file["path"]: file["sha256"]
@@ -80,8 +78,4 @@ def test_a_dead_workers_shard_goes_to_the_other(tmp_path: Path) -> None:
             for file in (unit.output or {"files": []})["files"]
         }
         assert [sums[f"shard-{shard:05d}.safetensors"] for shard in range(3)] == index["sha256"]
-        trained = alone / "iteration-01" / "trained"
-        assert made.weights(train) == {
-            path.relative_to(trained).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in trained.rglob("*.safetensors")
-        }
+        assert made.weights(train) == weights_in(alone / "iteration-01" / "trained")

@@ -1,6 +1,6 @@
 """Jobs through real workers and the real engine: killed, paused, cancelled, refused, drawn with."""
 
-import hashlib
+import math
 import os
 import signal
 from collections.abc import Iterator
@@ -10,19 +10,23 @@ from zipfile import ZipFile
 
 import pytest
 from PIL import Image
+from sqlalchemy import select
 
 from core import drawings
+from core.comparisons.records import Question
 from core.db import transaction
 from core.keys import DEFAULT_PROJECT
-from core.models import DatasetState, DrawingState, JobState, Unit, UnitKind, UnitState
+from core.models import Attempt, DatasetState, DrawingState, JobState, Metric, Unit, UnitKind, UnitState
 from core.runs import control
-from tests.worker.platform import Platform, archive, engine_alone, engines, platform
+from tests.worker.platform import Platform, archive, engine_alone, engines, platform, weights_in
+from tests.worker.voting import compared, dataset_of, files_of, vote_for_the_later
 
 pytestmark = pytest.mark.timeout(900)  # many processes, each of which imports torch
 SEED = 7
 SMALL = {"batch_size": 2, "rank": 2, "checkpoint_every": 10, "eval_samples": 1, "eval_steps": 1}
 SELF_PLAY = {"n_iterations": 2, "steps": 200, "learning_rate": 1e-3, "beta": 100.0, "rival_steps": 1}
 SPIN = {"type": "spin", "spin": {"hyperparameters": SMALL | SELF_PLAY}}
+DPO = {"type": "dpo", "dpo": {"hyperparameters": SMALL | {"steps": 2, "learning_rate": 1e-3}}}
 ENDLESS = {"type": "sft", "sft": {"hyperparameters": SMALL | {"steps": 100_000, "learning_rate": 1e-3}}}
 
 
@@ -49,10 +53,16 @@ def dataset_id(made: Platform, folder: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def job_id(made: Platform, folder: Path, dataset_id: str) -> str:
+def job_id(made: Platform, dataset_id: str) -> str:
     """A job that went through everything that can happen to it, and succeeded."""
-    with engine_alone(made, folder, SPIN, seed=SEED):
-        return _through_everything(made, made.submit(dataset_id, SPIN, seed=SEED))
+    return _through_everything(made, made.submit(dataset_id, SPIN, seed=SEED))
+
+
+@pytest.fixture(scope="module")
+def alone(folder: Path, dataset_id: str) -> Path:
+    """What the engine makes of the same job."""
+    assert dataset_id
+    return engine_alone(folder, SPIN, seed=SEED)
 
 
 def _through_everything(made: Platform, job_id: str) -> str:
@@ -145,20 +155,14 @@ def _draw(made: Platform, model: str) -> bytes:
 
 
 def test_a_job_survives_everything_with_the_weights_of_the_engine_alone(
-    made: Platform, folder: Path, job_id: str
+    made: Platform, alone: Path, job_id: str
 ) -> None:
     job = made.job(job_id)
     assert job.state is JobState.succeeded, job.failure
     assert job.result_model_id is not None
     for iteration in (1, 2):
         trained = made.weights(made.unit(job_id, UnitKind.train, iteration))
-        alone = folder / "alone" / "work" / f"iteration-{iteration:02d}" / "trained"
-        expected = {
-            path.relative_to(alone).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in alone.rglob("*.safetensors")
-        }
-        assert trained == expected
-        assert expected
+        assert trained == weights_in(alone / f"iteration-{iteration:02d}" / "trained")
 
 
 def test_its_history_has_every_step_once_and_one_end(made: Platform, job_id: str) -> None:
@@ -184,6 +188,58 @@ def test_a_result_and_a_checkpoint_draw(made: Platform, job_id: str) -> None:
     assert Image.open(BytesIO(by_result)).size == (32, 32)
     assert len({by_result, by_checkpoint, by_base}) == 3
     assert _draw(made, result) == by_result
+
+
+def test_votes_on_its_iterations_train_another_job(made: Platform, job_id: str) -> None:
+    questions = [Question("red circle", (1, 2)), Question("blue square", (3,))]
+    comparison_id = compared(made, job_id, 2, questions)
+    vote_for_the_later(made, comparison_id)
+    dataset_id = dataset_of(made, comparison_id)
+    dataset = made.dataset(dataset_id)
+    assert (dataset.state, dataset.rows) == (DatasetState.ready, 3), dataset.failure
+    assert dataset.statistics is not None
+    assert dataset.statistics["pairs"] == 3
+    files = files_of(made, dataset_id)
+    for name in ("00000000.png", "00000000.loser.png"):
+        with Image.open(BytesIO(files[name])) as picture:
+            assert (picture.size, picture.info) == ((32, 32), {})
+    learned = made.submit(dataset_id, DPO)
+    made.until(lambda: made.job(learned).finished_at is not None)
+    assert made.job(learned).state is JobState.succeeded, made.job(learned).failure
+    with transaction(made.database) as session:
+        told = select(Metric.value).where(Metric.job_id == learned, Metric.name == "loss")
+        first, second = session.scalars(told.order_by(Metric.step))
+    assert first == pytest.approx(math.log(2), abs=1e-6)  # as long as theta is the reference
+    assert second != pytest.approx(math.log(2), abs=1e-4)
+
+
+def test_a_training_makes_way_for_higher_priority_and_resumes_exactly(
+    made: Platform, alone: Path, dataset_id: str, job_id: str
+) -> None:
+    assert made.job(job_id).finished_at is not None, "one worker is left, and it is idle"
+    low = made.submit(dataset_id, SPIN, seed=SEED, priority=-1)
+    unit = _training(made, low, 1, more_than=0)
+    urgent = made.submit(dataset_id, ENDLESS, priority=5)
+    made.until(lambda: made.job(urgent).started_at)
+    stopped = made.unit(low, UnitKind.train, 1)
+    assert (stopped.state, stopped.attempt, stopped.failures) == (UnitState.pending, 0, 0)
+    with transaction(made.database) as session:
+        control.cancel_job(session, project_id=DEFAULT_PROJECT, job_id=urgent)
+    made.until(lambda: made.unit(low, UnitKind.train, 1).finished_at is not None)
+    with transaction(made.database) as session:
+        control.cancel_job(session, project_id=DEFAULT_PROJECT, job_id=low)
+        tried = select(Attempt).where(Attempt.unit_id == unit.id).order_by(Attempt.fence)
+        attempts = [(each.outcome, each.message) for each in session.scalars(tried)]
+    assert attempts == [("preempted", f"by {urgent}"), ("succeeded", None)]
+    ended = made.unit(low, UnitKind.train, 1)
+    assert (ended.attempt, ended.fence) == (1, 2)
+    assert made.weights(ended) == weights_in(alone / "iteration-01" / "trained")
+    events = made.events(low)
+    [told] = [event for event in events if event.data and "preempted_by" in event.data]
+    assert told.message == f"train 1: stopped, preempted by {urgent}, whose priority is higher."
+    steps = [e.data["step"] for e in events if e.type == "metrics" and e.data and e.data["iteration"] == 1]
+    assert steps == list(range(1, 201))
+    made.until(lambda: made.job(low).state is JobState.cancelled)
 
 
 def test_cancel_kills_the_training_process(made: Platform, dataset_id: str, job_id: str) -> None:

@@ -25,8 +25,8 @@ ENDLESS: dict[str, Any] = {
 }
 
 
-def test_an_upload_does_not_wait_for_a_training(tmp_path: Path, urls: dict[str, str]) -> None:
-    with platform(tmp_path, **urls) as made:
+def test_an_upload_does_not_wait_for_a_training(tmp_path: Path) -> None:
+    with platform(tmp_path) as made:
         heavy = made.start("units", "--except", "ingest")
         light = made.start("units", "--kinds", "ingest")
         pictures = archive(tmp_path, 4)

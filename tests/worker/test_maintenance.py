@@ -17,14 +17,19 @@ from core.models import (
     Drawing,
     DrawingState,
     Idempotency,
+    Project,
     Unit,
     UnitKind,
     UnitState,
+    Upload,
+    UploadState,
     WorkerNode,
 )
 from core.settings import Settings
+from core.uploads import uploads
 from tests.worker.processes import within
-from worker.maintenance import DEAF_SECONDS, RING_AGAIN_SECONDS, Ear, beat, chores, perform
+from worker.maintenance import DEAF_SECONDS, RING_AGAIN_SECONDS, Ear, beat, chores
+from worker.rounds import perform
 from worker.workplace import Workplace, open_workplace
 
 
@@ -129,6 +134,15 @@ def test_the_chores_keep_rows_and_objects_from_piling_up(place: Workplace) -> No
             key="files/one",
         )
         files.delete_file(session, project_id=keys.DEFAULT_PROJECT, file_id="file-1")
+        upload = uploads.create_upload(
+            session,
+            project_id=keys.DEFAULT_PROJECT,
+            filename="two.zip",
+            purpose="fine-tune",
+            mime_type="application/zip",
+            size=3,
+            now=old,
+        )
         for key, moment in (("old", old), ("new", utcnow())):
             row = {"project_id": keys.DEFAULT_PROJECT, "key": key, "fingerprint": "f"}
             session.add(Idempotency(**row, created_at=moment))
@@ -140,6 +154,7 @@ def test_the_chores_keep_rows_and_objects_from_piling_up(place: Workplace) -> No
             "request": {},
         }
         session.add(Drawing(id="img-1", **drawing, state=DrawingState.succeeded, finished_at=old))
+    place.store.put(uploads.part_key(upload, part_id="part-1"), io.BytesIO(b"two"), 3)
     place.store.put("drawings/img-1/1/0.png", io.BytesIO(b"png"), 3)
     with transaction(place.database) as session:
         dataset = {"project_id": keys.DEFAULT_PROJECT, "name": "one", "version": 1, "file_id": "file-1"}
@@ -160,6 +175,8 @@ def test_the_chores_keep_rows_and_objects_from_piling_up(place: Workplace) -> No
         assert session.scalars(select(Idempotency.key)).all() == ["new"]
         assert session.scalars(select(WorkerNode.name)).all() == ["new"]
         assert session.scalars(select(Drawing.id)).all() == []
+        assert session.get_one(Upload, upload.id).state is UploadState.expired
+        assert session.get_one(Project, keys.DEFAULT_PROJECT).stored_bytes == 0
         assert session.get_one(Unit, "unit-1").cleared_at is not None
 
 

@@ -97,7 +97,6 @@ def test_a_trace_leads_from_the_request_to_the_upload(
             made.until(lambda: made.dataset(dataset_id).state is DatasetState.ready)
         made.stop()
     ours = {found.name: found for found in spans if found.trace_id.hex() == CALLER}
-    # FastAPI adds spans of its own below the request's.
     assert {"POST /v1/datasets", "unit ingest", "claim", "stage", "run", "upload", "finish"} <= set(ours)
     request, unit = ours["POST /v1/datasets"], ours["unit ingest"]
     assert request.parent_span_id.hex() == "00f067aa0ba902b7"

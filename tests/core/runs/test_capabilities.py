@@ -5,10 +5,11 @@ from sqlalchemy import update
 
 from core import workers
 from core.db import Database, transaction
-from core.models import Device, Model, Unit, UnitKind
+from core.models import Device, Model, Project, Unit, UnitKind
 from core.runs import candidates, claims, jobs, views
 from core.runs.capabilities import GIB, Capabilities, Need, Node, said, waits_for
 from core.runs.claims import Claim
+from core.runs.lifecycle import lock
 from core.settings import Settings
 from tests.core.runs.making import (
     LEASE,
@@ -128,9 +129,23 @@ def test_what_waits_is_claimed_by_a_gap_filler_too(database: Database) -> None:
     succeed(database, claim_next(database))
     who = candidates.Claimer("w", (UnitKind.generate,))
     with transaction(database) as session:
-        rows = [candidates.next_unit(session, who, skip=skip, now=START) for skip in range(5)]
-    assert len({row.id for row in rows if row is not None}) == 4
-    assert rows[4] is None
+        rows = [candidates.next_units(session, who, skip=skip, now=START) for skip in range(5)]
+    assert len({row.id for [row] in rows[:4]}) == 4
+    assert rows[4] == []
+
+
+@pytest.mark.parametrize("settings", ["cluster"], indirect=True)  # SQLite's one writer shuts out all others
+def test_a_job_that_another_claims_just_now_is_passed_over_for_one_of_its_rank(database: Database) -> None:
+    dataset = ready_dataset(database)
+    first, second = (make_job(database, dataset, hyperparameters={"resolution": size}) for size in (16, 32))
+    with transaction(database) as session:
+        session.add(Project(id="proj-2", name="two"))
+        session.flush()
+        session.execute(update(Unit).where(Unit.job_id == second).values(project_id="proj-2"))
+    with transaction(database) as session:
+        lock(session, first)
+        assert claim_next(database).job_id == second
+    assert claim_next(database).job_id == first
 
 
 NODES = [

@@ -70,7 +70,7 @@ def test_a_minimal_body_is_resolved_and_gets_a_seed(database: Database) -> None:
         ),
         (
             SPIN | {"spin": {"hyperparameters": {"steps": [5, 6]}}},
-            "method.spin.hyperparameters",
+            "method.spin.hyperparameters.steps",
             "steps has 2 values for n_iterations=3",
         ),
         (

@@ -47,6 +47,7 @@ def test_every_reason_has_a_rule() -> None:
         (Reason.user_error, [True]),
         (Reason.out_of_memory, [False, True]),
         (Reason.device_lost, [False, False, True]),
+        (Reason.disk_full, [False] * 11 + [True]),
         (Reason.worker_lost, [False, False, True]),
         (Reason.timeout, [False, False, True]),
         (Reason.internal, [False, False, True]),
@@ -94,7 +95,7 @@ def lives(database: Database, name: str, *, memory: int | None = None) -> None:
         workers.heartbeat(session, name=name, kind="units", kinds=tuple(UnitKind), has=has)
 
 
-@pytest.mark.parametrize("reason", [Reason.device_lost, Reason.worker_lost])
+@pytest.mark.parametrize("reason", [Reason.device_lost, Reason.disk_full, Reason.worker_lost])
 def test_what_a_worker_lost_goes_to_another_first(database: Database, reason: Reason) -> None:
     make_job(database, ready_dataset(database))
     lives(database, "units-1")

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from spin_engine.families import flux, sd3
 from spin_engine.families.loader import load
-from spin_engine.sampler import draw, initial_noise, sample
+from spin_engine.sampler import Trajectory, contrasts, draw, initial_noise, sample
 from tests.spin_engine.families.conftest import Base
 from tests.tiny_families import PIPELINES, SIDE, save, sdxl, stable_diffusion
 
@@ -232,3 +232,30 @@ def test_edm_is_refused(base: Base, tmp_path: Path) -> None:
     (tmp_path / "scheduler" / "scheduler_config.json").write_text(json.dumps(settings))
     with pytest.raises(ValueError, match="EDM"):
         _ = load(tmp_path).process
+
+
+@EVERY
+def test_a_batch_can_lose_some_of_its_pictures_on_its_way(name: str, base: Base) -> None:
+    """What is left ends where it would have alone; the last look is no farther from that than the first."""
+    family = load(base(name))
+    guidance = 1.0 if name == "flux-schnell" else 3.0
+    captions, seeds = ["red circle", "blue square", "a green one"], [3, 4, 5]
+    shape = family.latent_shape(SIDE, SIDE)
+
+    def trajectory(rows: list[int]) -> Trajectory:
+        negative = family.encode_text([""] * len(rows)) if contrasts(family, guidance) else None
+        condition = family.encode_text([captions[row] for row in rows])
+        noise = initial_noise([seeds[row] for row in rows], shape)
+        return Trajectory(family, condition, negative, noise, steps=6, guidance=guidance)
+
+    together, alone, off = trajectory([0, 1, 2]), trajectory([2]), []
+    for done, (t, own) in enumerate(zip(together.times, alone.times, strict=True)):
+        if done == 3:
+            together.keep([0, 2])
+        together.step(t)
+        alone.step(own)
+        off.append(together.look()[-1])
+    assert len(together.latents) == 2
+    torch.testing.assert_close(together.latents[1], alone.latents[0], atol=1e-3, rtol=1e-3)
+    distances = [float((look - together.latents[1]).abs().mean()) for look in off]
+    assert distances[-1] < 1e-3 + distances[0]

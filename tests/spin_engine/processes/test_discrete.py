@@ -30,11 +30,11 @@ def test_v_targets_noise_less_picture() -> None:
     assert found[:, 0, 0, 0].tolist() == pytest.approx([1.6 - 0.6, 1.2 - 0.8])
 
 
-def test_picture_is_regained_from_x_t_and_v() -> None:
-    own, t = process("v_prediction"), torch.tensor([0, 1])
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+def test_a_picture_is_regained_from_x_t_and_the_answer(prediction: Prediction) -> None:
+    own, t = process(prediction), torch.tensor([0, 1])
     x_0, noise = torch.randn(2, 1, 2, 2), torch.randn(2, 1, 2, 2)
-    signal, spread = own.coefficients(t)
-    regained = signal * own.add_noise(x_0, noise, t) - spread * own.target(x_0, noise, t)
+    regained = own.clean(own.add_noise(x_0, noise, t), own.target(x_0, noise, t), t)
     torch.testing.assert_close(regained, x_0)
 
 
