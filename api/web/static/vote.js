@@ -9,6 +9,7 @@ let waiting = [];
 let fetching = null;
 let busy = false;
 let cast = 0;
+let said = 0; // Counts what was sent, votes and their undoing: a number left that was asked for before is none of now.
 let left = null;
 let turn = 0; // Counts the voters: what was asked for one is not shown to the next.
 
@@ -18,10 +19,10 @@ const pause = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds 
 
 /** Ask for one more ballot and load its pictures; null when there is none beside those in hand. */
 async function more() {
-  const [before, mine] = [cast, turn];
+  const [before, mine] = [said, turn];
   const ballot = await call("POST", path("ballots"), whom());
   if (mine !== turn) return null;
-  if (before === cast) left = ballot.remaining;
+  if (before === said) left = ballot.remaining;
   if (!ballot.id || ballot.id === current?.id || waiting.some((one) => one.id === ballot.id)) return null;
   for (const side of [ballot.left, ballot.right]) (side.image = new Image()).src = side.url;
   return ballot;
@@ -90,7 +91,7 @@ function wait(text) {
 function end(text) {
   wait(text);
   part("after").hidden = false;
-  part("after").querySelector("a").focus();
+  if (document.activeElement !== voter) part("after").querySelector("a").focus();
   far();
 }
 
@@ -105,6 +106,7 @@ function far() {
 async function vote(choice) {
   if (!current || busy) return;
   busy = true;
+  said += 1;
   const mine = turn;
   const chosen = part(`pick-${choice}`);
   chosen?.classList.add("chosen");
@@ -119,13 +121,14 @@ async function vote(choice) {
     if (problem.status === 409 && mine === turn) await next();
   } finally {
     chosen?.classList.remove("chosen");
-    busy = false;
+    if (mine === turn) busy = false;
   }
 }
 
 async function undo() {
   if (busy || cast === 0) return;
   busy = true;
+  said += 1;
   const mine = turn;
   try {
     const { ballot } = await call("POST", path("votes/undo"), whom());
@@ -140,20 +143,24 @@ async function undo() {
   } catch (problem) {
     say(problem.message, { bad: true });
   } finally {
-    busy = false;
+    if (mine === turn) busy = false;
   }
 }
 
 const KEYS = { ArrowLeft: "left", 1: "left", ArrowRight: "right", 2: "right", 0: "tie" };
 
 if (place) {
-  voter.value = localStorage.getItem("voter") ?? "";
+  voter.value ||= localStorage.getItem("voter") ?? "";
   voter.onchange = () => {
     localStorage.setItem("voter", voter.value.trim());
     turn += 1;
     fetching = null;
     waiting = [];
     cast = 0;
+    busy = false;
+    current = null;
+    wait("The first pair is on its way…");
+    far();
     next();
   };
   for (const [id, choice] of [["pick-left", "left"], ["pick-right", "right"], ["say-left", "left"], ["say-tie", "tie"], ["say-right", "right"]]) part(id).onclick = () => vote(choice);
