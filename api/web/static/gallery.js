@@ -11,6 +11,8 @@ const total = Number(place.dataset.total);
 const known = new Map();
 let listed = 0;
 let open = 0;
+let shown = 0;
+let turn = 0; // Counts what was asked to be shown: a row that comes late is not put over a later one.
 
 /** Return rows from one on, as many as there are at most. */
 async function rowsFrom(index, limit) {
@@ -72,15 +74,19 @@ async function load() {
 
 /** Show one row in the dialog: the file itself, and its small picture until it is there; or beside it another row. */
 async function show(index, beside) {
+  const mine = ++turn;
+  open = index;
   let one, other;
   try {
     one = await row(index);
     other = beside === undefined ? undefined : await row(beside);
   } catch (problem) {
+    if (mine === turn) open = shown;
     say(problem.message, { bad: true });
     return;
   }
-  open = index;
+  if (mine !== turn) return;
+  shown = index;
   const file = `${place.dataset.rows}/${index}/content`;
   const two = Boolean(other || one.loser_thumbnail);
   const figures = [large(one.thumbnail, file, one.caption, one, two)];
@@ -140,6 +146,7 @@ viewer.onkeydown = (event) => {
     step(by);
   }
 };
+viewer.onclose = () => { turn += 1; };
 more.querySelector("button").onclick = load;
 const form = document.getElementById("goto");
 if (form) {

@@ -31,16 +31,19 @@ if (button) {
 
 const compare = document.getElementById("compare");
 if (compare) {
+  let turn = 0;
   compare.onsubmit = async (event) => {
     event.preventDefault();
+    const mine = ++turn;
     const place = document.getElementById("overlap");
     place.replaceChildren("Comparing…");
     try {
       const other = compare.elements.other;
+      const name = other.selectedOptions[0].textContent;
       const found = await call("GET", `${compare.dataset.address}?other=${encodeURIComponent(other.value)}`);
-      place.replaceChildren(...told(found, other.selectedOptions[0].textContent));
+      if (mine === turn) place.replaceChildren(...told(found, name));
     } catch (problem) {
-      place.replaceChildren(problem.message);
+      if (mine === turn) place.replaceChildren(problem.message);
     }
   };
 }
