@@ -7,12 +7,14 @@ const panel = document.getElementById("estimate");
 let asking = null;
 let arriving = null;
 let due = null;
+let anew = false;
 
 if (form) start();
 
 function start() {
   const model = document.getElementById("f-model");
   const other = document.getElementById("f-model-other");
+  const method = document.getElementById("f-method.type");
   model.addEventListener("change", () => {
     const named = model.selectedOptions[0].hasAttribute("data-other");
     other.hidden = !named;
@@ -21,18 +23,28 @@ function start() {
     if (named) other.focus(); else settings();
   });
   other.addEventListener("change", () => settings());
-  document.getElementById("f-method.type").addEventListener("change", () => settings({ anew: true }));
-  form.addEventListener("change", (event) => { if (event.target.matches("[data-preset]")) settings({ anew: true }); });
-  form.addEventListener("input", () => { clearTimeout(due); due = setTimeout(estimate, 450); });
-  estimate();
+  method.addEventListener("change", () => settings({ other: true }));
+  form.addEventListener("change", (event) => { if (event.target.matches("[data-preset]")) settings({ other: true }); });
+  form.addEventListener("input", () => { forget(); due = setTimeout(estimate, 450); });
+  form.addEventListener("submit", forget);
+  // What was chosen on a page that is shown again is not what its settings were made for.
+  if (method.value !== [...method.options].find((each) => each.defaultSelected)?.value) settings({ other: true });
+  else estimate();
+}
+
+/** What was asked for before something was typed or sent says nothing about it. */
+function forget() {
+  clearTimeout(due);
+  asking?.abort();
 }
 
 const modelName = () => form.elements.model?.value.trim() ?? "";
 
 /** Fetch the settings of what is chosen now. What was typed stays, unless another method or preset was chosen.
  *  Until they are here nothing can be typed into the old ones, nor the job be started with them. */
-async function settings({ anew = false } = {}) {
+async function settings({ other = false } = {}) {
   arriving?.abort();
+  anew ||= other; // Also for a model that is chosen before they have come.
   const mine = arriving = new AbortController();
   const here = new URL(location.href);
   here.searchParams.set("model", modelName());
@@ -47,9 +59,10 @@ async function settings({ anew = false } = {}) {
   try {
     const answer = await fetch(here, { headers: { Accept: "text/html" }, signal: mine.signal });
     const fresh = answer.ok && new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("method");
-    if (fresh) {
+    if (fresh && mine === arriving) {
       const open = part.querySelector("#more")?.open;
       part.replaceWith(fresh);
+      anew = false;
       if (open) fresh.querySelector("#more").open = true;
       for (const [name, value] of typed) if (form.elements[name]) form.elements[name].value = value;
       history.replaceState(null, "", here);
@@ -75,7 +88,7 @@ async function estimate() {
   asking = new AbortController();
   const mine = asking;
   const body = valuesOf(form);
-  if (!body.training_file || !body.model) return;
+  if (arriving || !body.training_file || !body.model) return; // It is asked for when the settings have come.
   panel.classList.add("stale");
   try {
     show(await call("POST", "/v1/fine_tuning/estimates", body, { signal: mine.signal }));
