@@ -33,6 +33,18 @@ export async function call(method, path, body, { signal, headers = {} } = {}) {
   return told;
 }
 
+/** Let a button be busy, and not be pressed again; return what frees it. */
+export function hold(button) {
+  const free = () => {
+    button?.removeAttribute("aria-busy");
+    if (button) button.disabled = false;
+  };
+  button?.setAttribute("aria-busy", "true");
+  if (button) button.disabled = true;
+  addEventListener("pageshow", (event) => { if (event.persisted) free(); }); // Back on a page that the browser has kept.
+  return free;
+}
+
 /** Say something for a few seconds, aloud too; what went wrong stays longer. */
 export function say(text, { bad = false } = {}) {
   const line = document.createElement("p");

@@ -1,5 +1,5 @@
 // The form of a new comparison: two to six models, prompts from three places, and how many pictures that makes.
-import { call, say, sayNext } from "./api.js";
+import { call, hold, say, sayNext } from "./api.js";
 import { tell, valuesOf } from "./form.js";
 
 const form = document.getElementById("new");
@@ -32,10 +32,8 @@ form.onsubmit = async (event) => {
   const told = body();
   const wrong = missing(told);
   tell(form, wrong);
-  if (wrong.length) return;
-  const button = event.submitter ?? form.querySelector("button.primary");
-  button.disabled = true;
-  button.setAttribute("aria-busy", "true");
+  if (wrong.length || form.querySelector("[aria-busy=true]")) return;
+  const free = hold(form.querySelector("button.primary"));
   try {
     const made = await call("POST", "/v1/comparisons", told);
     sayNext("The pictures are being drawn.");
@@ -43,8 +41,7 @@ form.onsubmit = async (event) => {
   } catch (problem) {
     const left = tell(form, problem.errors ?? []);
     if (left.length || !problem.errors?.length) say(left.join(" ") || problem.message, { bad: true });
-    button.disabled = false;
-    button.removeAttribute("aria-busy");
+    free();
   }
 };
 

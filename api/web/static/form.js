@@ -1,5 +1,5 @@
 // Forms that send JSON to the API, and tell at each field what is wrong with it.
-import { call, say } from "./api.js";
+import { call, hold, say } from "./api.js";
 import { go } from "./page.js";
 
 /** Return a form's values as the API takes them. A name with dots is a place in the body; data-type says what it is:
@@ -78,10 +78,9 @@ export function bindForm(form) {
   form.noValidate = true;
   form.onsubmit = async (event) => {
     event.preventDefault();
-    const button = event.submitter ?? form.querySelector("button:not([type=button])");
+    if (form.querySelector("[aria-busy=true]")) return; // It is sent already, or a part of it is on its way.
     tell(form, []);
-    button?.setAttribute("aria-busy", "true");
-    if (button) button.disabled = true;
+    const free = hold(event.submitter ?? form.querySelector("button:not([type=button])"));
     try {
       const body = valuesOf(form);
       const [method, path] = form.dataset.call.split(" ");
@@ -92,13 +91,11 @@ export function bindForm(form) {
       });
       const answer = await call(method, address, method === "DELETE" ? undefined : body);
       form.closest("dialog")?.close();
-      go(form.dataset.then ?? "", answer, form.dataset.said);
+      go(form.dataset.then ?? "", answer, form.dataset.said, free);
     } catch (problem) {
       const left = tell(form, problem.errors ?? []);
       if (left.length || !problem.errors?.length) say(left.join(" ") || problem.message, { bad: true });
-    } finally {
-      button?.removeAttribute("aria-busy");
-      if (button) button.disabled = false;
+      free();
     }
   };
 }

@@ -35,7 +35,7 @@ function chosen() {
 }
 
 function busy(is) {
-  go.disabled = is;
+  go.disabled = input.disabled = is;
   go.setAttribute("aria-busy", String(is));
   cancel.hidden = bar.hidden = !is;
 }
@@ -43,6 +43,7 @@ function busy(is) {
 form.noValidate = true;
 form.onsubmit = async (event) => {
   event.preventDefault();
+  if (go.disabled) return;
   const file = input.files[0];
   tell(form, file ? [] : [{ param: "file", message: "Choose a file." }]);
   if (!file) return;
@@ -51,24 +52,26 @@ form.onsubmit = async (event) => {
   try {
     const id = await bring(file);
     line.textContent = "The file is here.";
+    cancel.hidden = true;
     await call("POST", "/v1/models/imports", { ...valuesOf(form), file: id });
     sayNext("A worker checks the file now; it becomes a model when all is well.");
-    location.assign("/models#imports");
+    location.assign("/models#imports"); // Until it is there nothing is sent again.
   } catch (problem) {
+    const cancelled = upload?.stop.signal.aborted;
     line.textContent = "";
-    if (!upload?.stop.signal.aborted) {
+    upload = null;
+    busy(false);
+    if (!cancelled) {
       const left = tell(form, problem.errors ?? []);
       if (left.length || !problem.errors?.length) say(left.join(" ") || problem.message, { bad: true });
     }
-  } finally {
-    upload = null;
-    busy(false);
   }
 };
 
+addEventListener("pageshow", (event) => { if (event.persisted) busy(false); });
 cancel.onclick = () => upload?.cancel();
 input.onchange = chosen;
 for (const name of ["dragenter", "dragover"]) drop.addEventListener(name, (event) => { event.preventDefault(); drop.classList.add("over"); });
 for (const name of ["dragleave", "drop"]) drop.addEventListener(name, (event) => { event.preventDefault(); drop.classList.remove("over"); });
-drop.addEventListener("drop", (event) => { if (event.dataTransfer.files.length) { input.files = event.dataTransfer.files; chosen(); } });
+drop.addEventListener("drop", (event) => { if (event.dataTransfer.files.length && !input.disabled) { input.files = event.dataTransfer.files; chosen(); } });
 chosen();

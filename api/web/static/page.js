@@ -1,5 +1,5 @@
 // What every page does: the menu, times in the reader's own zone, buttons and forms that call the API, parts that live.
-import { call, say, sayNext } from "./api.js";
+import { call, hold, say, sayNext } from "./api.js";
 import { bindForm } from "./form.js";
 import { live } from "./live.js";
 
@@ -46,23 +46,22 @@ async function copy(element) {
 async function press(button) {
   const { call: what, body, sure, said, then = "" } = button.dataset;
   if (sure && !confirm(sure)) return;
-  button.setAttribute("aria-busy", "true");
-  button.disabled = true;
+  const free = hold(button);
   try {
     const [method, path] = what.split(" ");
     const answer = await call(method, path, body ? JSON.parse(body) : undefined);
-    go(then, answer, said);
+    go(then, answer, said, free);
   } catch (problem) {
     say(problem.message, { bad: true });
-  } finally {
-    button.removeAttribute("aria-busy");
-    button.disabled = false;
+    free();
   }
 }
 
-/** Go where an answer leads: "/jobs/{id}" with what was answered, "stay", or (when empty) here again. */
-export function go(then, answer, said) {
+/** Go where an answer leads: "/jobs/{id}" with what was answered, "stay", or (when empty) here again. What was held is
+ *  let free only on a page that stays: until the next one is there, a second click would ask for the same again. */
+export function go(then, answer, said, free) {
   if (then === "stay") {
+    free();
     if (said) say(said);
     document.dispatchEvent(new CustomEvent("changed", { detail: answer }));
     return;
@@ -71,6 +70,9 @@ export function go(then, answer, said) {
   if (then) location.assign(then.replace(/\{(\w+)\}/g, (_, name) => encodeURIComponent(answer?.[name] ?? "")));
   else location.reload();
 }
+
+// Whatever works by a script is shown once all scripts of the page have run: what is clicked before would be lost.
+document.addEventListener("DOMContentLoaded", () => document.documentElement.classList.add("ready"));
 
 const menu = document.querySelector(".menu");
 if (menu) {
@@ -84,5 +86,5 @@ if (said) {
   sessionStorage.removeItem("said");
   say(said);
 }
-enliven(document);
 live(enliven);
+enliven(document);

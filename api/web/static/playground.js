@@ -1,5 +1,5 @@
 // Draws with one model or two, shows pictures on their way, and remembers what was drawn.
-import { call, say } from "./api.js";
+import { call, hold, say } from "./api.js";
 import { tell, valuesOf } from "./form.js";
 import { asCurl, asPython } from "./snippets.js";
 import { Stage } from "./stage.js";
@@ -113,6 +113,7 @@ function rewrite() {
 async function compare() {
   const { model, prompt, n = 1, seed, ...rest } = asked();
   if (!prompt) { tell(form, [{ param: "prompt", message: "Write a prompt first." }]); return; }
+  const free = hold(blind);
   const first = seed ?? anySeed();
   const { steps, guidance_scale, size, negative_prompt } = rest;
   try {
@@ -125,6 +126,7 @@ async function compare() {
     location.assign(`/comparisons/${made.id}`);
   } catch (problem) {
     const left = tell(form, (problem.errors ?? []).map(({ param, message }) => ({ param: param === "models.1" ? "beside" : param?.startsWith("models") ? "model" : param, message })));
+    free();
     if (left.length || !problem.errors?.length) say(left.join(" ") || problem.message, { bad: true });
   }
 }

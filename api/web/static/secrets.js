@@ -1,6 +1,6 @@
 // Forms whose answer holds a secret: it is shown once, in a dialog, and is then nowhere on the page.
 // <form data-secret="POST /v1/...">; a field with data-days is a number of days from now.
-import { call, say } from "./api.js";
+import { call, hold, say } from "./api.js";
 import { tell, valuesOf } from "./form.js";
 
 const DAY = 24 * 3600;
@@ -15,9 +15,8 @@ function bodyOf(form) {
 }
 
 async function send(form) {
-  const button = form.querySelector("button:not([type=button])");
   tell(form, []);
-  button.disabled = true;
+  const free = hold(form.querySelector("button:not([type=button])"));
   try {
     const body = bodyOf(form);
     const [method, path] = form.dataset.secret.split(" ");
@@ -30,7 +29,7 @@ async function send(form) {
     const left = tell(form, problem.errors ?? []);
     if (left.length || !problem.errors?.length) say(left.join(" ") || problem.message, { bad: true });
   } finally {
-    button.disabled = false;
+    free();
   }
 }
 
@@ -39,11 +38,15 @@ function show(secret) {
   told.showModal();
 }
 
-document.getElementById("kept").onclick = () => told.close();
-told.onclose = () => {
+// It is open until the page is made anew: what is pressed on the old one would be lost.
+document.getElementById("kept").onclick = leave;
+told.oncancel = (event) => { event.preventDefault(); leave(); };
+told.onclose = leave; // A browser lets nobody be kept by the second Escape.
+
+function leave() {
   document.getElementById("secret").textContent = "";
   location.reload();
-};
+}
 for (const form of document.querySelectorAll("form[data-secret]")) {
   form.noValidate = true;
   form.onsubmit = (event) => {
