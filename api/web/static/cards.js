@@ -29,8 +29,14 @@ function blank() {
 /** Say that an upload was interrupted, and how to go on: the browser must be given the file again. */
 export async function interrupted(entry, { list, again, gone }) {
   let found;
-  try { found = await call("GET", `/v1/uploads/${entry.id}`); } catch { found = null; }
-  if (found?.status !== "pending") return gone();
+  try {
+    found = await call("GET", `/v1/uploads/${entry.id}`);
+  } catch (problem) {
+    if (problem.status === 404) gone();
+    return; // Where the server does not answer, it may be there all the same.
+  }
+  if (list.querySelector(`[data-mark="${entry.mark}"]`)) return; // The same was chosen meanwhile, and goes on.
+  if (found.status !== "pending") { gone(); return; }
   const element = blank();
   const slot = (name) => element.querySelector(`[data-slot=${name}]`);
   element.dataset.mark = entry.mark;
@@ -99,6 +105,7 @@ export class Card {
     if (this.element.dataset.open !== "yes") return;
     try {
       const blob = await this.made(this);
+      if (this.element.dataset.open !== "yes") return;
       this.upload = new Upload(blob, this.name, { project: this.project, mark: this.mark, told: () => this.show() });
       this.show();
       this.file = await this.upload.run();

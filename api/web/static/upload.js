@@ -73,7 +73,8 @@ export class Upload {
     addEventListener("pagehide", leave);
     const beat = setInterval(() => this.keep(Date.now()), ALIVE);
     try {
-      const there = await this.begin();
+      this.begun = this.begin();
+      const there = await this.begun;
       if (there.file) return this.end(there.file);
       const parts = await this.parts();
       this.history = [];
@@ -115,7 +116,7 @@ export class Upload {
       if (found?.bytes === this.blob.size && (found.status === "pending" || found.file)) return found;
     }
     const body = { filename: this.name, purpose: "fine-tune", bytes: this.blob.size, mime_type: this.blob.type || "application/octet-stream" };
-    const made = await this.patiently(() => call("POST", "/v1/uploads", body, this.stop));
+    const made = await this.patiently(() => call("POST", "/v1/uploads", body)); // Not aborted: its id is needed to cancel it.
     this.id = made.id;
     this.keep(Date.now());
     return made;
@@ -191,6 +192,7 @@ export class Upload {
   async cancel() {
     this.stop.abort();
     forget(this.key);
+    await this.begun?.catch(() => {});
     if (this.id) await call("POST", `/v1/uploads/${this.id}/cancel`).catch(() => {});
   }
 }
