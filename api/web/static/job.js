@@ -9,11 +9,14 @@ const list = document.getElementById("events");
 const job = list.dataset.job;
 const address = `/v1/fine_tuning/jobs/${job}/events`;
 const status = document.getElementById("stream");
+const older = document.getElementById("older");
 const MOST = 400;
 let last = list.dataset.after;
 let source = null;
 let ended = list.dataset.open !== "yes";
 let due = null;
+
+const isNew = (event) => event.type !== "metrics" && !list.querySelector(`[data-event="${event.id}"]`);
 
 function row(event) {
   const line = document.createElement("li");
@@ -42,9 +45,9 @@ function listen() {
     if (message.data === "[DONE]") { ended = true; stop("It has ended."); refresh(); return; }
     const event = JSON.parse(message.data);
     last = event.id;
-    if (event.type !== "metrics" && !list.querySelector(`[data-event="${event.id}"]`)) {
+    if (isNew(event)) {
       list.prepend(row(event));
-      while (list.children.length > MOST) list.lastElementChild.remove();
+      while (!older.disabled && list.children.length > MOST) list.lastElementChild.remove();
     }
     refresh();
   };
@@ -67,22 +70,22 @@ document.addEventListener("visibilitychange", () => (document.hidden ? stop("") 
 addEventListener("pagehide", () => stop(""));
 addEventListener("pageshow", listen);
 
-document.getElementById("older").onclick = async ({ currentTarget: button }) => {
+older.onclick = async () => {
   const oldest = list.lastElementChild?.dataset.event;
-  button.disabled = true;
+  older.disabled = true;
   try {
     let page = { data: [], last_id: oldest, has_more: true };
     let added = 0;
     while (page.has_more && added === 0) {
       page = await call("GET", `${address}?limit=100${page.last_id ? `&after=${page.last_id}` : ""}`);
-      for (const event of page.data) if (event.type !== "metrics") { list.append(row(event)); added += 1; }
+      for (const event of page.data.filter(isNew)) { list.append(row(event)); added += 1; }
     }
-    button.hidden = !page.has_more;
+    older.hidden = !page.has_more;
     if (!added) say("There are no older events.");
   } catch (problem) {
     say(problem.message, { bad: true });
   } finally {
-    button.disabled = false;
+    older.disabled = false;
   }
 };
 
