@@ -1,6 +1,8 @@
 // Sends the forms of /docs. The key is read from the page when it is needed, and kept nowhere.
 "use strict";
 
+const sent = new WeakMap();
+
 function address(form) {
   const path = form.dataset.path.replace(/\{(\w+)\}/g, (_, name) =>
     encodeURIComponent(form.elements["path:" + name].value));
@@ -47,11 +49,14 @@ async function show(answer, out) {
 document.addEventListener("submit", async (event) => {
   event.preventDefault();
   const form = event.target, out = form.querySelector("pre");
+  sent.get(form)?.abort(); // a stream may still come for what was sent before
+  const stop = new AbortController();
+  sent.set(form, stop);
   out.hidden = false;
   out.textContent = "…";
   try {
-    await show(await fetch(address(form), request(form)), out);
+    await show(await fetch(address(form), { ...request(form), signal: stop.signal }), out);
   } catch (error) {
-    out.textContent = String(error);
+    if (!stop.signal.aborted) out.textContent = String(error);
   }
 });
