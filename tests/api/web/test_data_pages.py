@@ -14,7 +14,20 @@ from tests.api.platform import Running, platform_in
 from tests.api.web.filled import Effort, effort, fill
 
 FEW, MANY = 30, 10_000
-PAGES = ("/", "/datasets", "/datasets?name=set-7", "/datasets/{id}", "/project", "/queue", "/keys", "/audit")
+PAGES = (
+    "/",
+    "/datasets",
+    "/datasets?name=set-7",
+    "/datasets/{id}",
+    "/jobs",
+    "/jobs?state=succeeded",
+    "/jobs?state=failed",
+    "/jobs?after={job}",
+    "/project",
+    "/queue",
+    "/keys",
+    "/audit",
+)
 MOST_STEPS = 800
 """Thousands of steps of SQLite's machine; a look at each of 10,000 rows takes some 100."""
 
@@ -38,9 +51,10 @@ def visited(prepared: Path, home: Path, number: int) -> Iterator[Running]:
 def efforts(running: Running) -> dict[str, Effort]:
     """Return what each page asks of the database, at the second look."""
     newest = running.client.get("/v1/datasets?limit=1").json()["data"][0]["id"]
+    job = running.client.get("/v1/fine_tuning/jobs?limit=1").json()["data"][0]["id"]
     found = {}
     for page in PAGES:
-        path = page.replace("{id}", newest)
+        path = page.format(id=newest, job=job)
         assert running.client.get(path).status_code == 200, path
         with effort(running.database) as found[page]:
             running.client.get(path)
