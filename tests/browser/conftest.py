@@ -2,14 +2,14 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
 from tests.api.conftest import copied, prepared, settings_in
 from tests.api.platform import Served, server_in
@@ -25,7 +25,12 @@ ALL_PICTURES = """() => Promise.all([...document.images].map((image) => {
   image.loading = "eager";
   return image.decode().catch(() => {});
 }))"""
+PATIENCE = 30_000  # milliseconds: a machine at work may take long for what takes none by itself
+LOOKS = 50  # milliseconds between two
 SHOTS = os.environ.get("SPINDLE_SHOTS")  # a folder; without one no picture is taken, which costs much
+
+
+expect.set_options(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +53,22 @@ def site(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         yield served
 
 
+@pytest.fixture
+def untouched(prepared: Path, tmp_path: Path) -> Iterator[Served]:
+    """The same for one test alone: nothing of the others' is in it, in whichever order they run."""
+    with server_in(settings_in(copied(prepared, tmp_path / "home"), requests_per_minute=0)) as served:
+        yield served
+
+
+def until(page: Page, holds: Callable[[], object]) -> None:
+    """Wait, while the page goes on, until something holds that no part of the page tells of."""
+    for _ in range(PATIENCE // LOOKS):
+        if holds():
+            return
+        page.wait_for_timeout(LOOKS)
+    raise AssertionError("it does not come to hold")
+
+
 @dataclass
 class Looker:
     """A person at a browser: pages of one width and colour scheme, and all that went wrong on them."""
@@ -60,7 +81,7 @@ class Looker:
     def tab(self) -> Page:
         """Open a tab that listens for complaints."""
         page = self.context.new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(PATIENCE)
         page.on("console", self._console)
         page.on("pageerror", lambda error: self.complaints.append(f"{page.url}: {error}"))
         return page

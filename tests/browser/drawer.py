@@ -69,11 +69,15 @@ def png(image: Image.Image) -> bytes:
 
 @dataclass
 class Drawer:
-    """What the worker was asked, and how it is slowed down: it draws a step whenever ``gate`` is open."""
+    """What the worker was asked, and how it is slowed down.
+
+    It draws a step whenever ``gate`` is open, and while that is closed one for each release of ``steps``.
+    """
 
     site: Running
     served: list[DrawingClaim] = field(default_factory=list)
     gate: threading.Event = field(default_factory=threading.Event)
+    steps: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     over: threading.Event = field(default_factory=threading.Event)
 
     def work(self) -> None:
@@ -98,7 +102,7 @@ class Drawer:
         whole = [picture(claim.prompt, model=claim.model_id, seed=seed) for seed in claim.seeds]
         shown: list[dict[str, Any]] = []
         for index in range(claim.partial_images):
-            self.gate.wait(20)
+            self.wait()
             for place, image in enumerate(whole):
                 share = (index + 1) / (PARTIALS + 1)
                 data = png(Image.blend(noise(claim.seeds[place]), image, share))
@@ -107,13 +111,18 @@ class Drawer:
             with transaction(self.site.database) as session:
                 drawing_claims.show_partials(session, claim, shown)
             self.over.wait(0.05)
-        self.gate.wait(20)
+        self.wait()
         files = [
             {"path": f"{place}.png"} | self.put(f"{claim.prefix}/{place}.png", png(image))
             for place, image in enumerate(whole)
         ]
         with transaction(self.site.database) as session:
             drawing_claims.finish_drawing(session, claim, files=files, seconds=0.1)
+
+    def wait(self) -> None:
+        """Wait until a step may be drawn, or nobody looks any more."""
+        while not (self.gate.is_set() or self.over.is_set() or self.steps.acquire(timeout=0.02)):
+            pass
 
     def put(self, key: str, data: bytes) -> dict[str, Any]:
         """Store bytes; return their entry of a manifest."""

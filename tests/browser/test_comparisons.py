@@ -1,5 +1,6 @@
 """Blind comparisons, in a real browser: asked for, voted on by keyboard, told, and made into a dataset."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.api.platform import Served
-from tests.browser.conftest import Looker, looking, shoot
+from tests.browser.conftest import Looker, looking, shoot, until
 from tests.browser.drawer import drawing_at, emoji
 from tests.browser.stock import checkpoints_of, finished_job, register
 
@@ -27,6 +28,13 @@ def served(site: Served, job: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The job, while a worker draws."""
     with drawing_at(site):
         yield job
+
+
+def compared(tab: Page, site: Served, **body: Any) -> dict[str, Any]:
+    """Return a comparison whose pictures are all drawn, so that it is known how many pairs there are."""
+    made = compare(site, **body)
+    until(tab, lambda: site.client.get(f"/v1/comparisons/{made['id']}").json()["state"] == "ready")
+    return made
 
 
 def compare(site: Served, **body: Any) -> dict[str, Any]:
@@ -84,8 +92,7 @@ def test_two_models_are_compared_by_votes_that_become_a_dataset(
     expect(tab.locator("#datasets")).to_contain_text("preferred v1")
     site.work()
     link = tab.get_by_role("link", name="Train on it with DPO")
-    expect(link).to_be_visible()
-    assert "method=dpo" in (link.get_attribute("href") or "")
+    expect(link).to_have_attribute("href", re.compile("method=dpo"))
 
 
 def test_a_job_link_compares_an_iteration_with_the_one_before_it(tab: Page, served: dict[str, Any]) -> None:
@@ -98,8 +105,8 @@ def test_a_job_link_compares_an_iteration_with_the_one_before_it(tab: Page, serv
 
 @pytest.mark.usefixtures("served")
 def test_who_votes_is_remembered_and_asked_only_once(looker: Looker, site: Served) -> None:
-    made = compare(site, models=["tiny", "sticker"], prompts=list(FEW))
     tab = looker.tab()
+    made = compared(tab, site, models=["tiny", "sticker"], prompts=list(FEW))
     tab.goto(f"/comparisons/{made['id']}/vote")
     tab.get_by_label("Voting as").fill("ada")
     tab.get_by_label("Voting as").press("Tab")
@@ -117,26 +124,69 @@ def test_who_votes_is_remembered_and_asked_only_once(looker: Looker, site: Serve
 
 @pytest.mark.usefixtures("served")
 def test_what_was_asked_for_one_voter_is_not_shown_to_the_next(looker: Looker, site: Served) -> None:
-    made = compare(site, models=["tiny", "sticker"], prompts=list(FEW))
     tab = looker.tab()
+    made = compared(tab, site, models=["tiny", "sticker"], prompts=list(FEW))
     held: list[Route] = []
     tab.route("**/ballots", lambda route: held.append(route) if len(held) < 2 else route.continue_())
-    with tab.expect_request("**/ballots"):
-        tab.goto(f"/comparisons/{made['id']}/vote")
+    tab.goto(f"/comparisons/{made['id']}/vote")
+    until(tab, lambda: len(held) == 1)
     voter = tab.get_by_label("Voting as")
-    with tab.expect_request("**/ballots"):
-        voter.fill("ada")
-        voter.press("Tab")
+    voter.fill("ada")
+    voter.press("Tab")
+    until(tab, lambda: len(held) == 2)
     nobodys, adas = held
     adas.continue_()
     expect(tab.locator("#count")).to_have_text("2 left")
-    with tab.expect_response("**/ballots"):
-        nobodys.continue_()
+    nobodys.continue_()
+    answer = nobodys.request.response()
+    assert answer is not None
+    answer.finished()
     for left in ("1 left", ""):
         tab.locator("#pick-left").click()
         expect(tab.locator("#count")).to_have_text(left)
     votes = site.client.get(f"/v1/comparisons/{made['id']}/votes").json()["data"]
     assert [vote["voter"] for vote in votes] == ["ada", "ada"]
+
+
+@pytest.mark.usefixtures("served")
+def test_a_pair_that_was_anothers_is_not_there_to_be_clicked(looker: Looker, site: Served) -> None:
+    tab = looker.tab()
+    made = compared(tab, site, models=["tiny", "sticker"], prompts=list(FEW))
+    tab.goto(f"/comparisons/{made['id']}/vote")
+    expect(tab.locator("#count")).to_have_text("2 left")
+    held: list[Route] = []
+    tab.route("**/ballots", lambda route: held.append(route) if not held else route.continue_())
+    tab.get_by_label("Voting as").fill("ada")
+    tab.get_by_label("Voting as").press("Tab")
+    until(tab, lambda: held)
+    expect(tab.locator("#two")).to_be_hidden()
+    expect(tab.locator("#count")).to_have_text("")
+    held[0].continue_()
+    expect(tab.locator("#count")).to_have_text("2 left")
+
+
+@pytest.mark.usefixtures("served")
+def test_what_is_left_is_not_counted_down_twice(looker: Looker, site: Served) -> None:
+    tab = looker.tab()
+    made = compared(tab, site, models=["tiny", "sticker"], prompts=list(FEW), seeds=[0, 1])
+    held: list[Route] = []
+    tab.route("**/votes", held.append)
+    prepared: list[Route] = []
+    tab.route("**/ballots", lambda route: route.continue_() if held else prepared.append(route))
+    tab.goto(f"/comparisons/{made['id']}/vote")
+    until(tab, lambda: len(prepared) == 1)
+    prepared[0].continue_()
+    expect(tab.locator("#count")).to_have_text("4 left")
+    until(tab, lambda: len(prepared) == 2)
+    tab.keyboard.press("1")
+    until(tab, lambda: held)
+    voted = held[0].fetch()  # the vote is cast, and the next ballot comes before that is told
+    prepared[1].continue_()
+    answer = prepared[1].request.response()
+    assert answer is not None
+    answer.finished()
+    held[0].fulfill(response=voted)
+    expect(tab.locator("#count")).to_have_text("3 left")
 
 
 def vote_by_api(site: Served, comparison: dict[str, Any], *, voter: str, against: int) -> None:
@@ -163,7 +213,7 @@ def test_how_it_looks(browser: Browser, site: Served, job: dict[str, Any]) -> No
         tab = looker.tab()
         for one in (pair, three):
             tab.goto(f"/comparisons/{one['id']}")
-            expect(tab.locator("#state .badge")).to_have_text("ready", timeout=15_000)
+            expect(tab.locator("#state .badge")).to_have_text("ready")
     for voter in ("ada", "grace"):
         vote_by_api(site, pair, voter=voter, against=4)
     vote_by_api(site, three, voter="ada", against=3)

@@ -7,10 +7,10 @@ import re
 import zipfile
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, Request, Route, expect
+from playwright.sync_api import Browser, Page, Request, Response, Route, expect
 
 from tests.api.platform import Served
-from tests.browser.conftest import Looker, shoot
+from tests.browser.conftest import Looker, shoot, until
 from tests.browser.pictures import cut, drop, zipped
 
 PART = 4 << 20
@@ -71,7 +71,7 @@ def test_an_archive_that_is_dropped_becomes_pictures_to_look_at(looker: Looker, 
     expect(tab.get_by_role("heading", name="Checking the pictures")).to_be_visible()
     site.work()
     expect(tab.locator("#gallery img").first).to_be_visible()
-    assert tab.locator("#gallery li").count() == 27
+    expect(tab.locator("#gallery li")).to_have_count(27)
     refused = tab.locator("#refused-rows tr")
     expect(refused).to_have_text(
         [re.compile(r"broken-0\.png31not a PNG"), re.compile(r"broken-1\.png32not a")]
@@ -129,10 +129,13 @@ def test_a_reload_in_the_middle_of_an_upload_goes_on_where_it_was(
         if len(sent) <= 2:
             route.continue_()
 
+    answered: list[Response] = []
+    tab.on("response", lambda answer: answered.append(answer) if PARTS.search(answer.url) else None)
     tab.route(PARTS, two_parts)
     tab.goto("/datasets")
     tab.locator("#files").set_input_files(large)
     expect(tab.locator("[data-slot=figures]")).to_contain_text(re.compile(r"8\.\d MB of 21\.\d MB"))
+    until(tab, lambda: len(answered) == 2)
     tab.reload()
     expect(tab.get_by_text(re.compile("It was interrupted. 40 % has arrived"))).to_be_visible()
     tab.unroute(PARTS)
@@ -163,15 +166,16 @@ def test_a_lost_connection_is_tried_again_and_an_upload_can_be_cancelled(
         lost.append(route)
         if len(lost) == 1:
             route.abort()
-        elif len(lost) == 2:
-            route.continue_()
 
     tab.route(PARTS, lose_one)
     tab.goto("/datasets")
     drop(tab, [("first.zip", zipped(cut(3))), ("second.zip", zipped(cut(4)))])
+    expect(tab.locator("#uploads li")).to_have_count(2)
     first, second = tab.locator("#uploads li").all()
     expect(first).to_contain_text("The connection is lost")
     expect(second).to_contain_text("Waits for its turn")
+    until(tab, lambda: len(lost) == 2)
+    lost[1].continue_()
     expect(first).to_contain_text("It has arrived")
     expect(second).to_contain_text("Sending")
     second.get_by_role("button", name="Cancel").click()
@@ -204,7 +208,7 @@ def test_pictures_by_keyboard_alone(tab: Page, site: Served) -> None:
     tab.keyboard.press("Enter")
     expect(head).to_have_text("60 of 60")
     tab.keyboard.press("Escape")
-    assert tab.locator("#gallery li").count() == 48
+    expect(tab.locator("#gallery li")).to_have_count(48)
     tab.get_by_role("button", name="Show more").press("Enter")
     expect(tab.locator("#gallery li")).to_have_count(60)
 

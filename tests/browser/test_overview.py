@@ -1,5 +1,8 @@
 """The first page in a real browser: first steps, what runs and waits, by itself."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from playwright.sync_api import Browser, Page, expect
 
 from core import projects, workers
@@ -9,7 +12,7 @@ from core.models import Drawing, UnitKind
 from core.runs import claims, records
 from core.runs.capabilities import Capabilities
 from tests.api.platform import Served
-from tests.browser.conftest import Looker, shoot
+from tests.browser.conftest import Looker, looking, shoot
 from tests.browser.pictures import cut, zipped
 
 WIDTH = "async (image) => { await image.decode(); return image.naturalWidth; }"
@@ -22,6 +25,20 @@ def workers_live(site: Served) -> None:
         workers.heartbeat(session, name="units-0@studio", kind="units", kinds=list(UnitKind), has=has)
         workers.heartbeat(session, name="serve-0@studio", kind="serve")
         workers.heartbeat(session, name="beat@studio", kind="beat")
+
+
+@contextmanager
+def limited(site: Served, **limits: float) -> Iterator[None]:
+    """Limit the project while the block runs: what comes after is not refused for it."""
+    set_limits(site, dict(limits))
+    yield
+    set_limits(site, dict.fromkeys(limits))
+
+
+def set_limits(site: Served, limits: dict[str, float | None]) -> None:
+    """Limit the project from now on."""
+    with transaction(site.database) as session:
+        projects.set_limits(session, project_id=DEFAULT_PROJECT, limits=limits)
 
 
 def begun_job(site: Served, suffix: str) -> claims.Claim:
@@ -45,7 +62,13 @@ def begun_job(site: Served, suffix: str) -> claims.Claim:
     return claim
 
 
-def test_somebody_new_is_led_from_pictures_to_a_drawing(tab: Page, site: Served) -> None:
+def test_somebody_new_is_led_from_pictures_to_a_drawing(browser: Browser, untouched: Served) -> None:
+    with looking(browser, untouched) as looker:
+        lead(looker.tab(), untouched)
+
+
+def lead(tab: Page, site: Served) -> None:
+    """Go the way from the first step to where there are none."""
     tab.goto("/")
     steps = tab.locator("#steps li")
     expect(steps).to_have_count(3)
@@ -89,8 +112,6 @@ def test_two_tabs_see_a_job_run_with_its_newest_pictures(looker: Looker, site: S
 
 def test_how_it_looks(browser: Browser, site: Served) -> None:
     workers_live(site)
-    with transaction(site.database) as session:
-        limits: dict[str, float | None] = {"max_jobs": 4.0, "max_bytes": 1e6, "gpu_seconds_limit": 7200.0}
-        projects.set_limits(session, project_id=DEFAULT_PROJECT, limits=limits)
     site.job(suffix="next")
-    shoot(browser, site, "/", "overview")
+    with limited(site, max_jobs=4.0, max_bytes=1e6, gpu_seconds_limit=7200.0):
+        shoot(browser, site, "/", "overview")

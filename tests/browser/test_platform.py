@@ -13,7 +13,7 @@ from core.models import DeliveryState, WebhookAttempt, WebhookDelivery
 from core.webhooks.events import EventType, emit, sample_of
 from tests.api.platform import Served
 from tests.browser.conftest import Looker, looking, shoot
-from tests.browser.test_overview import begun_job, workers_live
+from tests.browser.test_overview import begun_job, limited, workers_live
 
 
 def opens(site: Served, secret: str) -> bool:
@@ -31,7 +31,8 @@ def secret_told(tab: Page) -> str:
     """Return the secret that is shown, and close its dialog."""
     expect(tab.locator("#told")).to_be_visible()
     secret = tab.locator("#secret").inner_text()
-    tab.get_by_role("button", name="I have kept it").press("Enter")
+    with tab.expect_navigation():  # the page is made anew, with what was changed
+        tab.get_by_role("button", name="I have kept it").press("Enter")
     expect(tab.locator("#told")).to_be_hidden()
     return secret
 
@@ -143,6 +144,7 @@ def test_the_log_is_filtered_by_key_and_by_thing(tab: Page, site: Served) -> Non
     tab.goto("/audit")
     tab.get_by_label("Thing").fill(made["id"])
     tab.get_by_role("button", name="Show").click()
+    tab.wait_for_url(f"**of={made['id']}")
     rows = tab.locator("#entries tbody tr")
     expect(rows).to_have_text([re.compile("DELETE /v1/keys/"), re.compile("POST /v1/keys")])
     tab.get_by_label("Key").select_option("logged")
@@ -164,16 +166,17 @@ def test_the_queue_tells_who_works_and_who_waits(tab: Page, site: Served) -> Non
 
 def test_how_they_look(browser: Browser, site: Served) -> None:
     workers_live(site)
-    with transaction(site.database) as session:
-        limits: dict[str, float | None] = {"max_jobs": 4.0, "max_bytes": 1e6, "max_running": 2.0}
-        projects.set_limits(session, project_id=DEFAULT_PROJECT, limits=limits)
-    [endpoint] = site.client.get("/v1/webhook_endpoints").json()["data"]
-    for path, name in (
+    body = {"name": "looks", "url": "https://example.com/looks", "event_types": ["fine_tuning.job.succeeded"]}
+    made = site.client.post("/v1/webhook_endpoints", json=body)
+    assert made.status_code == 200, made.text
+    pages = (
         ("/queue", "queue"),
         ("/project", "project"),
         ("/keys", "keys"),
         ("/webhooks", "webhooks"),
-        (f"/webhooks/{endpoint['id']}", "webhook"),
+        (f"/webhooks/{made.json()['id']}", "webhook"),
         ("/audit", "audit"),
-    ):
-        shoot(browser, site, path, name)
+    )
+    with limited(site, max_jobs=4.0, max_bytes=1e6, max_running=2.0):
+        for path, name in pages:
+            shoot(browser, site, path, name)

@@ -11,7 +11,7 @@ from core.db import transaction
 from core.models import Drawing, DrawingState
 from tests.api.conftest import copied, settings_in
 from tests.api.platform import Served, server_in
-from tests.browser.conftest import NARROW, Looker, accessible, looking, picture, shoot
+from tests.browser.conftest import NARROW, Looker, accessible, looking, picture, shoot, until
 from tests.browser.drawer import drawing_at
 from tests.browser.stock import finished_job, register
 
@@ -31,9 +31,9 @@ def site(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 
 
 def states(site: Served) -> list[DrawingState]:
-    """Return how the drawings stand, the newest first."""
+    """Return how the drawings stand that somebody waits for."""
     with transaction(site.database) as session:
-        return list(session.scalars(select(Drawing.state).order_by(Drawing.id.desc())))
+        return list(session.scalars(select(Drawing.state).where(~Drawing.background)))
 
 
 def ask(tab: Page, prompt: str) -> None:
@@ -63,10 +63,10 @@ def test_a_picture_comes_out_of_the_noise_and_stays_in_the_history(tab: Page, si
         assert download.value.suggested_filename == f"sticker-production-{seed}.png"
         tab.get_by_role("button", name="Another seed").click()
         expect(stage.get_by_role("link", name="Download PNG")).to_be_visible()
-        assert tab.get_by_label("Seed", exact=True).input_value() != seed
-        again = tab.locator("#history .again").nth(1)
-        expect(again).to_be_visible()
-        again.click()
+        other = tab.get_by_label("Seed", exact=True).input_value()
+        assert other != seed
+        expect(tab.locator("#history")).to_contain_text(f"sticker@production · {other}")
+        tab.locator("#history li", has_text=f"· {seed}").get_by_role("button").click()
         expect(tab.get_by_label("Seed", exact=True)).to_have_value(seed)
 
 
@@ -108,11 +108,7 @@ def test_a_tab_that_is_closed_frees_its_place(looker: Looker, site: Served) -> N
 
 def until_none_is_open(tab: Page, site: Served) -> None:
     """Wait until nothing is waited for any more."""
-    for _ in range(100):
-        if not {DrawingState.pending, DrawingState.running} & set(states(site)):
-            return
-        tab.wait_for_timeout(50)
-    raise AssertionError(states(site))
+    until(tab, lambda: not {DrawingState.pending, DrawingState.running} & set(states(site)))
 
 
 def test_a_full_queue_says_so_and_when_to_come_again(looker: Looker, site: Served) -> None:
@@ -164,9 +160,8 @@ def test_how_it_looks(browser: Browser, site: Served) -> None:
         ask(tab, "birthday cake")
         expect(tab.locator("#stage")).to_contain_text("A worker has begun.")
         for _ in range(2):
-            drawer.gate.set()
+            drawer.steps.release()
             tab.locator(".coming").wait_for()
-            drawer.gate.clear()
         picture(tab, "playground-coming-wide")
         drawer.gate.set()
         expect(tab.locator("#stage").get_by_role("link", name="Download PNG")).to_have_count(1)
