@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Route, expect, sync_playwright
 
 from tests.api.conftest import copied, prepared, settings_in
 from tests.api.platform import Served, server_in
@@ -67,6 +67,28 @@ def until(page: Page, holds: Callable[[], object]) -> None:
             return
         page.wait_for_timeout(LOOKS)
     raise AssertionError("it does not come to hold")
+
+
+def hold(page: Page, url: str | re.Pattern[str], *, first: int | None = None) -> list[Route]:
+    """Return, as they come, what a page asks of an address, which waits there: all of it, or so much."""
+    held: list[Route] = []
+
+    def take(route: Route) -> None:
+        if first is None or len(held) < first:
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.route(url, take)
+    return held
+
+
+def let_through(route: Route) -> None:
+    """Let a request that was held go, and wait until the page has its answer."""
+    route.continue_()
+    answer = route.request.response()
+    assert answer is not None
+    answer.finished()
 
 
 @dataclass

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.api.platform import Served
-from tests.browser.conftest import Looker, looking, shoot, until
+from tests.browser.conftest import Looker, hold, let_through, looking, shoot, until
 from tests.browser.drawer import drawing_at, emoji
 from tests.browser.stock import checkpoints_of, finished_job, register
 
@@ -33,7 +33,7 @@ def served(site: Served, job: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def compared(tab: Page, site: Served, **body: Any) -> dict[str, Any]:
     """Return a comparison whose pictures are all drawn, so that it is known how many pairs there are."""
     made = compare(site, **body)
-    until(tab, lambda: site.client.get(f"/v1/comparisons/{made['id']}").json()["state"] == "ready")
+    until(tab, lambda: site.client.get(f"/v1/comparisons/{made['id']}").json()["status"] == "ready")
     return made
 
 
@@ -95,6 +95,19 @@ def test_two_models_are_compared_by_votes_that_become_a_dataset(
     expect(link).to_have_attribute("href", re.compile("method=dpo"))
 
 
+def test_nothing_can_be_clicked_before_it_works(tab: Page) -> None:
+    held = hold(tab, "**/comparisons.js")
+    tab.goto("/comparisons/new", wait_until="commit")
+    until(tab, lambda: held)
+    draw = tab.locator("form button.primary")
+    expect(draw).to_have_count(1)
+    expect(draw).to_be_hidden()
+    held[0].continue_()
+    draw.click()
+    expect(tab.get_by_label("Model 1")).to_have_attribute("aria-invalid", "true")
+    expect(tab).to_have_url(re.compile("/comparisons/new$"))
+
+
 def test_a_job_link_compares_an_iteration_with_the_one_before_it(tab: Page, served: dict[str, Any]) -> None:
     tab.goto(f"/comparisons/new?job={served['id']}&iteration=2")
     expect(tab.locator("form .notice")).to_contain_text("Iteration 2 of emoji against the one before it")
@@ -126,8 +139,7 @@ def test_who_votes_is_remembered_and_asked_only_once(looker: Looker, site: Serve
 def test_what_was_asked_for_one_voter_is_not_shown_to_the_next(looker: Looker, site: Served) -> None:
     tab = looker.tab()
     made = compared(tab, site, models=["tiny", "sticker"], prompts=list(FEW))
-    held: list[Route] = []
-    tab.route("**/ballots", lambda route: held.append(route) if len(held) < 2 else route.continue_())
+    held = hold(tab, "**/ballots", first=2)
     tab.goto(f"/comparisons/{made['id']}/vote")
     until(tab, lambda: len(held) == 1)
     voter = tab.get_by_label("Voting as")
@@ -137,10 +149,7 @@ def test_what_was_asked_for_one_voter_is_not_shown_to_the_next(looker: Looker, s
     nobodys, adas = held
     adas.continue_()
     expect(tab.locator("#count")).to_have_text("2 left")
-    nobodys.continue_()
-    answer = nobodys.request.response()
-    assert answer is not None
-    answer.finished()
+    let_through(nobodys)
     for left in ("1 left", ""):
         tab.locator("#pick-left").click()
         expect(tab.locator("#count")).to_have_text(left)
@@ -154,8 +163,7 @@ def test_a_pair_that_was_anothers_is_not_there_to_be_clicked(looker: Looker, sit
     made = compared(tab, site, models=["tiny", "sticker"], prompts=list(FEW))
     tab.goto(f"/comparisons/{made['id']}/vote")
     expect(tab.locator("#count")).to_have_text("2 left")
-    held: list[Route] = []
-    tab.route("**/ballots", lambda route: held.append(route) if not held else route.continue_())
+    held = hold(tab, "**/ballots", first=1)
     tab.get_by_label("Voting as").fill("ada")
     tab.get_by_label("Voting as").press("Tab")
     until(tab, lambda: held)
@@ -169,23 +177,17 @@ def test_a_pair_that_was_anothers_is_not_there_to_be_clicked(looker: Looker, sit
 def test_what_is_left_is_not_counted_down_twice(looker: Looker, site: Served) -> None:
     tab = looker.tab()
     made = compared(tab, site, models=["tiny", "sticker"], prompts=list(FEW), seeds=[0, 1])
-    held: list[Route] = []
-    tab.route("**/votes", held.append)
-    prepared: list[Route] = []
-    tab.route("**/ballots", lambda route: route.continue_() if held else prepared.append(route))
+    votes, ballots = hold(tab, "**/votes"), hold(tab, "**/ballots", first=2)
     tab.goto(f"/comparisons/{made['id']}/vote")
-    until(tab, lambda: len(prepared) == 1)
-    prepared[0].continue_()
+    until(tab, lambda: len(ballots) == 1)
+    ballots[0].continue_()
     expect(tab.locator("#count")).to_have_text("4 left")
-    until(tab, lambda: len(prepared) == 2)
+    until(tab, lambda: len(ballots) == 2)
     tab.keyboard.press("1")
-    until(tab, lambda: held)
-    voted = held[0].fetch()  # the vote is cast, and the next ballot comes before that is told
-    prepared[1].continue_()
-    answer = prepared[1].request.response()
-    assert answer is not None
-    answer.finished()
-    held[0].fulfill(response=voted)
+    until(tab, lambda: votes)
+    voted = votes[0].fetch()  # the vote is cast, and the next ballot comes before that is told
+    let_through(ballots[1])
+    votes[0].fulfill(response=voted)
     expect(tab.locator("#count")).to_have_text("3 left")
 
 

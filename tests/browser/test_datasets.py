@@ -10,7 +10,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, Request, Response, Route, expect
 
 from tests.api.platform import Served
-from tests.browser.conftest import Looker, shoot, until
+from tests.browser.conftest import Looker, hold, let_through, shoot, until
 from tests.browser.pictures import cut, drop, zipped
 
 PART = 4 << 20
@@ -211,6 +211,34 @@ def test_pictures_by_keyboard_alone(tab: Page, site: Served) -> None:
     expect(tab.locator("#gallery li")).to_have_count(48)
     tab.get_by_role("button", name="Show more").press("Enter")
     expect(tab.locator("#gallery li")).to_have_count(60)
+
+
+def test_a_row_that_comes_late_is_not_put_over_a_later_one(tab: Page, site: Served) -> None:
+    made = dataset(site, "late", cut(60))
+    held = hold(tab, re.compile(r"/rows\?limit=1&after=58$"))
+    tab.goto(f"/datasets/{made}")
+    expect(tab.locator("#gallery li")).to_have_count(48)
+    tab.get_by_label("Row").fill("59")
+    tab.get_by_label("Row").press("Enter")
+    until(tab, lambda: held)
+    tab.get_by_role("button", name="baguette bread").click()
+    expect(tab.locator("#viewer-head")).to_have_text("4 of 60")
+    let_through(held[0])
+    tab.get_by_role("button", name="Next").click()
+    expect(tab.locator("#viewer-head")).to_have_text("5 of 60")
+
+
+def test_an_upload_that_is_cancelled_while_it_begins_is_cancelled_at_the_server(tab: Page) -> None:
+    held = hold(tab, "**/v1/uploads")
+    tab.goto("/datasets")
+    drop(tab, [("early.zip", zipped(cut(3)))])
+    until(tab, lambda: held)
+    tab.locator("#uploads").get_by_role("button", name="Cancel").click()
+    expect(tab.locator("#uploads li")).to_have_count(0)
+    with tab.expect_response(re.compile("/v1/uploads/[^/]+/cancel$")) as cancelled:
+        held[0].continue_()
+    assert cancelled.value.json()["status"] == "cancelled"
+    expect(tab.locator("#toasts")).to_contain_text("early.zip is not sent.")
 
 
 def test_two_datasets_are_compared_and_one_is_deleted(tab: Page, site: Served) -> None:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import insert, update
 
 from core import workers
@@ -16,7 +16,7 @@ from core.models import Job, JobState, UnitKind, WorkerNode
 from core.runs.capabilities import Capabilities
 from tests.api.platform import Served
 from tests.browser import job_filling as filling
-from tests.browser.conftest import Looker, looking, shoot, until
+from tests.browser.conftest import Looker, hold, looking, shoot, until
 from tests.browser.relay import relay_to
 
 SPIN = {"type": "spin", "spin": {"hyperparameters": {"n_iterations": 3, "steps": 60}}}
@@ -109,12 +109,7 @@ def test_the_form_follows_method_and_preset_and_copies_a_job(looker: Looker, don
 def test_settings_that_come_late_are_not_those_of_another_method(looker: Looker, done: str) -> None:
     tab = looker.tab()
     tab.goto(f"/jobs/new?from={done}")
-    held: list[Route] = []
-
-    def hold(route: Route) -> None:
-        held.append(route)
-
-    tab.route(re.compile("/jobs/new.*method=(kto|sft)"), hold)
+    held = hold(tab, re.compile("/jobs/new.*method=(kto|sft)"))
     start = tab.get_by_role("button", name="Start the job")
     for chosen, waiting in (("kto", 1), ("sft", 2)):
         tab.get_by_label("Method").select_option(chosen)
@@ -125,6 +120,59 @@ def test_settings_that_come_late_are_not_those_of_another_method(looker: Looker,
     expect(start).to_be_enabled()
     expect(tab.get_by_label("Iterations", exact=True)).to_have_count(0)
     expect(tab.get_by_label("Steps", exact=True)).to_be_enabled()
+
+
+def test_a_model_chosen_meanwhile_does_not_bring_the_old_preset_back(looker: Looker, done: str) -> None:
+    tab = looker.tab()
+    tab.goto(f"/jobs/new?from={done}")
+    held = hold(tab, re.compile("/jobs/new.*preset="), first=1)
+    tab.get_by_role("radio", name="Quick try").check()
+    until(tab, lambda: held)
+    tab.get_by_label("Start from").select_option(label="Another name or a checkpoint…")
+    tab.get_by_label("Name of a model or a checkpoint").fill("tiny")
+    tab.get_by_label("Name of a model or a checkpoint").press("Tab")
+    expect(tab.get_by_label("Steps", exact=True)).to_have_value("1, 1")
+    expect(tab.get_by_role("radio", name="Quick try")).to_be_checked()
+
+
+def test_a_job_is_made_once_however_often_it_is_asked_for(looker: Looker, site: Served, data: str) -> None:
+    tab = looker.tab()
+    tab.goto(f"/jobs/new?dataset={data}")
+    held = hold(tab, re.compile("[0-9]/jobs/ftjob-"))
+    tab.get_by_label("Name", exact=True).fill("once")
+    start = tab.get_by_role("button", name="Start the job")
+    start.click(no_wait_after=True)
+    until(tab, lambda: held)  # the job is made, and its page on its way
+    expect(start).to_be_disabled()
+    tab.get_by_label("Name", exact=True).press("Enter", no_wait_after=True)
+    held[0].continue_()
+    expect(tab).to_have_title("once · Spindle")
+    made = site.client.get("/v1/fine_tuning/jobs", params={"limit": 100}).json()["data"]
+    assert [each["suffix"] for each in made].count("once") == 1
+
+
+def test_what_is_pressed_stays_pressed_while_its_page_lives(looker: Looker, site: Served, data: str) -> None:
+    job = site.job(training_file=data, method=SPIN, suffix="pressed", priority=9)
+    claim = filling.run_until(site, UnitKind.train, 1)
+    tab = looker.tab()
+    tab.goto(f"/jobs/{job['id']}")
+    expect(tab.locator("#state")).to_contain_text("Training, iteration 1")
+    asked = hold(tab, "**/pause")
+    pause = tab.locator("#pause")
+    pause.click()
+    until(tab, lambda: asked)
+    looks = hold(tab, f"**/jobs/{job['id']}", first=2)
+    filling.train(site, claim, steps=20)
+    until(tab, lambda: looks)
+    tab.dispatch_event("body", "changed")  # a second look waits for the first, and cannot come before it
+    looks[0].continue_()
+    expect(tab.locator("#units")).to_contain_text("20 of 60")
+    expect(pause).to_be_disabled()
+    until(tab, lambda: len(looks) == 2)
+    looks[1].continue_()
+    asked[0].continue_()
+    expect(tab.locator("#state")).to_contain_text("It will pause as soon as")
+    site.client.post(f"/v1/fine_tuning/jobs/{job['id']}/cancel")
 
 
 def test_a_page_lives_while_its_job_runs(looker: Looker, site: Served, data: str) -> None:
