@@ -23,7 +23,7 @@ from tests.api.platform import WORK, Running, server_in
 from tests.spin_engine.serving.adapters import adapter
 from tests.worker.platform import Platform, archive, platform
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(1200)
 SECONDS_TO_SERVE = 10.0
 
 
