@@ -52,6 +52,7 @@ def keep_one(*told):
 copying._keep = keep_one
 sys.exit(main())
 """
+GIVEN_BACK = "train 1: stopped, preempted."
 PATIENCE = 600.0  # seconds: a busy machine takes minutes to import torch
 
 
@@ -160,12 +161,17 @@ def restored(folder: Path, place: Path, servers: Servers) -> Iterator[Platform]:
 
 def drain(made: Platform, job_id: str) -> None:
     """Send SIGTERM to the worker that trains: it writes a checkpoint, gives the unit back and ends."""
-    before = steps(made, job_id)
     worker, folder = made.worker_of(made.unit(job_id, UnitKind.train, 1))
     worker.terminate()
     assert worker.wait(180) == 0
     assert engines(folder) == []
-    assert steps(made, job_id) > before
+    events = made.events(job_id)
+    given_back = [event.message for event in events].index(GIVEN_BACK)
+    told = {event.type: event.data for event in events[:given_back]}  # of each type the last
+    metrics, checkpoint = told["metrics"], told["checkpoint"]
+    assert metrics is not None
+    assert checkpoint is not None
+    assert checkpoint["step"] == metrics["step"], "nothing is done twice"
 
 
 def check_history(made: Platform, job_id: str) -> None:
@@ -180,7 +186,7 @@ def check_history(made: Platform, job_id: str) -> None:
     assert attempts[1].worker != attempts[2].worker
     assert (unit.attempt, unit.failures) == (1, 0)
     told = [event.message for event in made.events(job_id)]
-    assert told.count("train 1: stopped, preempted.") == 1
+    assert told.count(GIVEN_BACK) == 1
     assert sum(message.startswith("The platform was restored from backup") for message in told) == 1
     measured = [e.data["step"] for e in made.events(job_id) if e.type == "metrics" and e.data]
     assert measured == list(range(1, STEPS + 1))
