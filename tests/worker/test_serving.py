@@ -64,7 +64,7 @@ def drawn(made: Platform, drawing_id: str) -> list[Image.Image]:
     found = made.drawing(drawing_id)
     assert found.state is DrawingState.succeeded, (found.failure, made.logs())
     assert found.result is not None
-    pictures = []
+    pictures: list[Image.Image] = []
     for file in found.result["files"]:
         with made.store.open(file["key"]) as stream:
             pictures.append(Image.open(BytesIO(stream.read())))
