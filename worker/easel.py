@@ -61,11 +61,15 @@ class Easel:
             if self._child is not None:
                 self._child.kill()
 
-    def bury(self, child: Child) -> Ending:
-        """Wait for a child that ends or has ended, and tell how it did."""
+    def forget(self, child: Child) -> None:
+        """Send this child nothing more: it has ended, and the next line starts another."""
         with self._guard:
             if self._child is child:
                 self._child = None
+
+    def bury(self, child: Child) -> Ending:
+        """Wait for a child that ends or has ended, and tell how it did."""
+        self.forget(child)
         ending = child.wait()
         log.info("drawing_process_ended", code=ending.code, signal=ending.signal)
         return ending

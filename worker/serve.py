@@ -224,7 +224,11 @@ class Studio:
         for line in lines:
             self._take(line)
         if not more:
-            self._died(self._easel.bury(child))
+            with self._hands.changed:  # what is asked for from here on is asked of the next child
+                self._easel.forget(child)
+                lost, stuck = self._hands.died(), self._stuck
+                self._stuck = False
+            self._died(self._easel.bury(child), lost, stuck=stuck)
 
     def _take(self, line: Line) -> None:
         if line["type"] == "nearly":
@@ -247,11 +251,9 @@ class Studio:
         else:
             self._finishing.drop(held)
 
-    def _died(self, ending: Ending) -> None:
+    def _died(self, ending: Ending, lost: Sequence[Going], *, stuck: bool) -> None:
         """Try each drawing again that was asked for, by itself; which was tried so often is at fault."""
         self._place.meters.ended(end_of(ending))
-        lost, stuck = self._hands.died(), self._stuck
-        self._stuck = False
         seconds = self._place.settings.drawing_timeout_seconds
         failed = Failure("timeout", f"not drawn within {seconds:g} seconds") if stuck else failure(ending)
         for number, going in enumerate(lost):
@@ -303,11 +305,12 @@ class Studio:
                 self._easel.whisper({"cancel": [held.id for held in lost]})
 
     def _end_what_is_stuck(self) -> None:
-        began = self._hands.began
-        if began is not None and time.monotonic() - began > self._place.settings.drawing_timeout_seconds:
-            log.warning("drawing_process_stuck")
-            self._stuck = True
-            self._easel.kill()
+        with self._hands.changed:  # or a child that is heard of meanwhile is taken for the next one
+            began = self._hands.began
+            if began is not None and time.monotonic() - began > self._place.settings.drawing_timeout_seconds:
+                log.warning("drawing_process_stuck")
+                self._stuck = True
+                self._easel.kill()
 
 
 def _or_die(work: Callable[[], None]) -> None:

@@ -157,7 +157,7 @@ def _drain(made: Stack, requests: Requests) -> None:
     deadline = time.monotonic() + DRAIN_SECONDS
     while not ended(made, list(requests.accepted.values())) and time.monotonic() < deadline:
         time.sleep(0.3)
-    within(15, lambda: not engines(made.work) and _unsent(made) == 0)
+    within(120, lambda: not engines(made.work) and _unsent(made) == 0)
     _deliver(made, deadline)
 
 

@@ -9,7 +9,7 @@ import httpx
 
 from tests.chaos.invariants import HOOK, HOOKED
 
-SECONDS = 120.0
+SECONDS = 300.0
 COMMON = {"batch_size": 2, "rank": 2, "learning_rate": 1e-3, "eval_samples": 1, "eval_steps": 1}
 KINDS: dict[str, dict[str, Any]] = {
     "sft": COMMON | {"steps": 120, "checkpoint_every": 12},

@@ -11,7 +11,7 @@ from tests.chaos.schedule import CELLS, schedule
 FAULTS = 44
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_no_promise_is_broken(tmp_path: Path) -> None:
     outcome = run(tmp_path, planned=schedule(1, FAULTS), workers=2)
     report = f"{table.text(outcome)}\n{table.summary(outcome)}"

@@ -86,10 +86,10 @@ def test_a_request_is_held_until_it_is_let_go(store: S3Store, proxy: Proxy) -> N
     rule = proxy.add(Rule(lambda method, path: method == "PUT" and KEY in path, Act.hold, Phase.half))
     sender = threading.Thread(target=put, args=(store, b"held"))
     sender.start()
-    assert rule.met.wait(10)
+    assert rule.met.wait(60)
     assert KEY in rule.path
     sender.join(0.2)
     assert sender.is_alive()
     proxy.drop(rule)
-    sender.join(10)
+    sender.join(60)
     assert get(store) == b"held"

@@ -20,7 +20,7 @@ SECRET = signing.new_secret()
 def tell(port: int, secret: str = SECRET) -> Outcome:
     headers = signing.headers(event_id="whe-1", body=BODY, keys=[secret])
     networks = [ip_network("127.0.0.0/8")]
-    return post(f"http://{LOOPBACK}:{port}{PATH}", body=BODY, headers=headers, networks=networks, seconds=10)
+    return post(f"http://{LOOPBACK}:{port}{PATH}", body=BODY, headers=headers, networks=networks, seconds=60)
 
 
 def test_what_comes_is_kept_with_its_id_and_whether_it_is_signed() -> None:
@@ -61,9 +61,9 @@ def test_an_event_is_stranded_until_its_sender_is_dead(phase: Phase, there: int)
         rule = proxy.add(to_hook(PATH, Act.strand, phase))
         sender = threading.Thread(target=tell, args=(port,))
         sender.start()
-        assert rule.met.wait(10)
+        assert rule.met.wait(60)
         sender.join(0.2)
         assert sender.is_alive()
         proxy.drop(rule)
-        sender.join(10)
+        sender.join(60)
     assert len(receiver.got[PATH]) == there

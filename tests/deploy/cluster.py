@@ -157,7 +157,8 @@ class Api(BaseHTTPRequestHandler):
             return self.answer(422, {"kind": "Status", "status": "Failure", "reason": "Invalid"})
         if "watch" in query:
             return self.watched()
-        wanted = [each for (of, _), each in self.server.cluster.objects.items() if of == kind]
+        kept = tuple(self.server.cluster.objects.items())  # other threads make some meanwhile
+        wanted = [each for (of, _), each in kept if of == kind]
         for selector in query.get("fieldSelector", []):
             wanted = [each for each in wanted if selector == f"metadata.name={each['metadata']['name']}"]
         return self.answer(

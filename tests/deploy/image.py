@@ -88,5 +88,5 @@ def run_python(*arguments: str, tree: Path, state: Path) -> subprocess.Completed
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=280,
     )

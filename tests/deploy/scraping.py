@@ -21,7 +21,7 @@ CONFIG = ROOT / "deploy" / "compose" / "prometheus.yml"
 ALERTS = ROOT / "helm" / "spindle" / "files" / "alerts.yaml"
 DASHBOARD = ROOT / "helm" / "spindle" / "files" / "dashboard.json"
 Sample = tuple[dict[str, str], float]
-SUBSTITUTES = {"$__rate_interval": "5m", "$job": ".*", "$instance": ".*", "$queue": ".*", "$project": ".*"}
+SUBSTITUTES = {"$__rate_interval": "1h", "$job": ".*", "$instance": ".*", "$queue": ".*", "$project": ".*"}
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Prometheus:
 
     def ask(self, path: str, **query: str) -> Any:
         """Return the data of an answer of its API; ValueError with what it says is wrong."""
-        told = httpx2.get(f"{self.url}/api/v1/{path}", params=query, timeout=30).json()
+        told = httpx2.get(f"{self.url}/api/v1/{path}", params=query, timeout=120).json()
         if told["status"] != "success":
             raise ValueError(f"{query}: {told['error']}")
         return told["data"]
@@ -80,7 +80,7 @@ def prometheus(folder: Path, targets: Mapping[str, Sequence[str]]) -> Iterator[P
 
 
 def _wait(server: Prometheus, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while True:
         try:
             if httpx2.get(f"{server.url}/-/ready", timeout=5).status_code == 200:

@@ -274,7 +274,7 @@ def test_seaweedfs_keeps_objects_for_those_who_know_its_key(services: dict[str, 
     url = services["api"]["environment"]["SPINDLE_STORE_URL"].replace("s3:8333", address)
     health = service["healthcheck"]["test"][-1].replace("127.0.0.1:8333", address)
     with running(command, tmp_path, service["environment"]):
-        wait_for(lambda: urlopen(health, timeout=2).close(), OSError)  # noqa: S310  our own address
+        wait_for(lambda: urlopen(health, timeout=30).close(), OSError)  # noqa: S310  our own address
         store = S3Store.from_url(url)
         store.prepare()
         store.put("a/b", BytesIO(b"bytes"), 5)
@@ -295,10 +295,14 @@ def running(command: list[str], folder: Path, environment: dict[str, str] | None
             yield
         finally:
             process.terminate()
-            process.wait(timeout=20)
+            try:
+                process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
-def wait_for(attempt: Any, error: type[Exception], seconds: float = 30.0) -> None:
+def wait_for(attempt: Any, error: type[Exception], seconds: float = 180.0) -> None:
     end = time.monotonic() + seconds
     while True:
         try:

@@ -33,10 +33,10 @@ def unchangeable(cluster: Cluster) -> dict[str, Any]:
 def test_the_tables_are_moved_behind_their_policy_before_anything_else_changes() -> None:
     given = scenario("minimal")
     with running() as cluster, cluster.config() as helm:
-        helm.install(CHART, NAME, given, timeout=60, wait="hookOnly")
+        helm.install(CHART, NAME, given, timeout=240, wait="hookOnly")
         assert cluster.history[:4] == MIGRATION
         kept, after = unchangeable(cluster), len(cluster.history)
-        helm.upgrade(CHART, NAME, given | {"beat": {"replicas": 2}}, timeout=60, wait="hookOnly")
+        helm.upgrade(CHART, NAME, given | {"beat": {"replicas": 2}}, timeout=240, wait="hookOnly")
         assert cluster.history[after : after + 4] == MIGRATION
         assert cluster.objects["Deployment", "demo-beat"]["spec"]["replicas"] == 2
         assert unchangeable(cluster) == kept
@@ -48,10 +48,10 @@ def test_what_a_trial_has_drawn_is_kept_and_outlives_it() -> None:
     given = scenario("trial")
     moved = scenario("trial", trial={"seaweedfs": {"publicUrl": "https://s3.example.org"}})
     with running() as cluster, cluster.config() as helm:
-        helm.install(CHART, NAME, given, timeout=60, wait="hookOnly")
+        helm.install(CHART, NAME, given, timeout=240, wait="hookOnly")
         assert "Job" not in {kind for _, kind, _ in cluster.history}
         first, kept = secret(cluster), unchangeable(cluster)
-        helm.upgrade(CHART, NAME, moved, timeout=60, wait="hookOnly")
+        helm.upgrade(CHART, NAME, moved, timeout=240, wait="hookOnly")
         second = secret(cluster)
         assert [second[name] for name in DRAWN] == [first[name] for name in DRAWN]
         assert second["SPINDLE_DATABASE_URL"] == first["SPINDLE_DATABASE_URL"]
@@ -59,5 +59,5 @@ def test_what_a_trial_has_drawn_is_kept_and_outlives_it() -> None:
         assert unchangeable(cluster) == kept
         helm.uninstall(NAME)
         assert list(cluster.objects) == [("Secret", "demo-trial")]
-        helm.install(CHART, NAME, given, timeout=60, wait="hookOnly")
+        helm.install(CHART, NAME, given, timeout=240, wait="hookOnly")
         assert secret(cluster) == first

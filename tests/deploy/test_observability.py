@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,15 +18,18 @@ from typing import Any
 import httpx2
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from sqlalchemy import select
 
-from core.models import DatasetState, JobState
+from core.db import transaction
+from core.models import Attempt, DatasetState, JobState, Reason
 from tests.deploy.scraping import Prometheus, alerts, expressions, prometheus, selectors
 from tests.services import free_ports
 from tests.worker.platform import ROOT, Platform, archive, engines, platform
+from tests.worker.processes import within
 from tests.worker.test_signing import credentials_in
 from tests.worker.test_tracing import above, attributes, collector
 
-pytestmark = pytest.mark.timeout(600)  # many processes, two of which import torch
+pytestmark = pytest.mark.timeout(1800)  # many processes, two of which import torch
 SMALL = {"batch_size": 2, "rank": 2, "checkpoint_every": 1, "eval_samples": 1, "eval_steps": 1}
 SELF_PLAY = {"n_iterations": 1, "steps": 2, "learning_rate": 1e-3, "rival_steps": 1}
 METHOD = {"type": "spin", "spin": {"hyperparameters": SMALL | SELF_PLAY}}
@@ -67,7 +71,7 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scraped]:
         for role in ("units", "serve", "beat"):
             made.environment["SPINDLE_METRICS_PORT"] = str(ports[role])
             made.start(role, *(("--device", "cpu") if role == "units" else ()))
-        made.until(lambda: server.healthy() == set(at.values()), seconds=120)
+        made.until(lambda: server.healthy() == set(at.values()))
         _live_through_it(made, folder)
         seen = 'max(spindle_pictures_total{outcome="succeeded"}) > 0 and max(spindle_retries_total) > 0'
         made.until(lambda: server.query(seen))
@@ -100,15 +104,28 @@ def _live_through_it(made: Platform, folder: Path) -> None:
         answer = client.post("/v1/fine_tuning/jobs", json=asked, headers=_caller(JOBS))
         assert answer.status_code == 200, answer.text
         job_id = answer.json()["id"]
-        below = made.settings.state / "work" / "units-1"
-        victims = made.until(lambda: engines(below, leashes=False))
-        os.kill(victims[0], signal.SIGKILL)
+        made.until(lambda: _killed(made))
         asked = {"model": "tiny", "prompt": "red circle", "n": 1}
         answer = client.post("/v1/images/generations", json=asked, headers=_caller(PICTURES))
         assert answer.status_code == 200, (answer.text, made.logs())
         made.until(lambda: made.job(job_id).state in (JobState.succeeded, JobState.failed))
         assert made.job(job_id).state is JobState.succeeded, made.logs()
         _break_the_store(made, client)
+
+
+def _killed(made: Platform) -> bool:
+    """Kill the engine that runs, unless a worker has told already that one was lost.
+
+    An engine that ends just then was not lost; who is seen before nothing was told is no second attempt.
+    """
+    seen = engines(made.settings.state / "work" / "units-1", leashes=False)
+    with transaction(made.database) as session:
+        if session.scalars(select(Attempt.outcome).where(Attempt.outcome == Reason.worker_lost)).all():
+            return True
+    for pid in seen:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return False
 
 
 def _ask_now_and_then(made: Platform) -> None:
@@ -137,12 +154,20 @@ def _break_the_store(made: Platform, client: httpx2.Client) -> None:
 
 
 def test_every_expression_of_the_dashboard_returns_data(scraped: Scraped) -> None:
-    empty = {}
-    for title, expression in expressions():
-        values = [value for _, value in scraped.server.query(expression)]
-        if not values or all(math.isnan(value) for value in values):
-            empty[title, expression] = values
-    assert empty == {}
+    empty: dict[tuple[str, str], list[float]] = {}
+
+    def are_none_empty() -> bool:
+        """Ask again: a busy process may have missed its last scrape, or all between two requests."""
+        empty.clear()
+        for title, expression in expressions():
+            values = [value for _, value in scraped.server.query(expression)]
+            if not values or all(math.isnan(value) for value in values):
+                empty[title, expression] = values
+        if empty:
+            _ask_now_and_then(scraped.made)
+        return not empty
+
+    assert within(120, are_none_empty), empty
 
 
 def test_what_the_alerts_select_is_there_and_their_rules_work(scraped: Scraped) -> None:
@@ -152,38 +177,42 @@ def test_what_the_alerts_select_is_there_and_their_rules_work(scraped: Scraped) 
     assert {name: rule["lastError"] for name, rule in rules.items() if rule["health"] != "ok"} == {}
     found = {each for rule in alerts().values() for each in selectors(rule["expr"])}
     assert len(found) > 20
-    assert {each for each in found if not scraped.server.query(each)} == set()
+    for each in found:
+        assert within(120, lambda each=each: bool(scraped.server.query(each))), each  # type: ignore[misc]
 
 
 def test_the_numbers_are_those_of_what_happened(scraped: Scraped) -> None:
-    def one(expression: str) -> float:
-        [(_, value)] = scraped.server.query(expression)
-        return value
+    def comes_to(expression: str, number: float) -> None:
+        """The beat counts every few seconds, and a busy process may have missed its last scrape."""
+        found: list[float] = []
 
-    assert one('sum(spindle_retries_total{reason="worker_lost"})') == 1
-    assert one('sum(spindle_child_ends_total{end="killed"})') == 1
-    assert one('sum(spindle_attempts_total{kind="train", outcome="succeeded"})') == 1
-    assert (
-        one('sum(spindle_store_operations_total{job="spindle-api", operation="put", outcome="failed"})') == 1
+        def is_there() -> bool:
+            found[:] = [value for _, value in scraped.server.query(expression)]
+            return found == [number]
+
+        assert within(120, is_there), (expression, found)
+
+    comes_to('sum(spindle_retries_total{reason="worker_lost"})', 1)
+    comes_to('sum(spindle_child_ends_total{end="killed"})', 1)
+    comes_to('sum(spindle_attempts_total{kind="train", outcome="succeeded"})', 1)
+    failed = 'spindle_store_operations_total{job="spindle-api", operation="put", outcome="failed"}'
+    comes_to(f"sum({failed})", 1)
+    comes_to('sum(spindle_pictures_total{outcome="succeeded"})', 1)
+    comes_to('min(spindle_certificate_expiry_timestamp_seconds{what="c2pa"} - time()) > bool 0', 1)
+    comes_to(
+        'spindle_gpu_memory_used_bytes{gpu="0", job="spindle-worker"} and on (instance) '
+        'spindle_process_info{role="units"}',
+        512 << 20,
     )
-    assert one('sum(spindle_pictures_total{outcome="succeeded"})') == 1
-    assert one('min(spindle_certificate_expiry_timestamp_seconds{what="c2pa"} - time())') > 0
-    assert (
-        one(
-            'spindle_gpu_memory_used_bytes{gpu="0", job="spindle-worker"} and on (instance) '
-            'spindle_process_info{role="units"}'
-        )
-        == 512 << 20
-    )
-    assert one("count(spindle_process_info)") == 4
-    assert one("min(spindle_database_up)") == 1
-    roles = {labels["role"] for labels, _ in scraped.server.query("spindle_process_info")}
-    assert roles == {"api", "units", "serve", "beat"}
+    comes_to("count(spindle_process_info)", 4)
+    comes_to("min(spindle_database_up)", 1)
+    for role in ("api", "units", "serve", "beat"):
+        comes_to(f'count(spindle_process_info{{role="{role}"}})', 1)
 
 
 def test_each_process_lives_and_a_port_that_is_taken_is_refused(scraped: Scraped) -> None:
     for port in scraped.ports.values():
-        assert httpx2.get(f"http://127.0.0.1:{port}/livez", timeout=30).status_code == 200
+        assert httpx2.get(f"http://127.0.0.1:{port}/livez", timeout=120).status_code == 200
     taken = scraped.ports["serve"]
     second = subprocess.run(
         [sys.executable, "-m", "worker", "beat"],
@@ -191,7 +220,7 @@ def test_each_process_lives_and_a_port_that_is_taken_is_refused(scraped: Scraped
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert second.returncode == 78
@@ -200,12 +229,23 @@ def test_each_process_lives_and_a_port_that_is_taken_is_refused(scraped: Scraped
 
 
 class Trace:
-    """The spans of one trace."""
+    """The spans of one trace.
 
-    def __init__(self, scraped: Scraped, trace: str) -> None:
+    Args:
+        scraped: where they were told.
+        trace: its id.
+        last: what each process that has a part in it tells last.
+    """
+
+    def __init__(self, scraped: Scraped, trace: str, *, last: set[str]) -> None:
         """Wait until processes have told what they are about to tell."""
-        time.sleep(0.5)
-        self.spans = [found for found in scraped.spans if found.trace_id.hex() == trace]
+        self.spans: list[Span] = []
+
+        def is_whole() -> bool:
+            self.spans = [found for found in tuple(scraped.spans) if found.trace_id.hex() == trace]
+            return last <= {each.name for each in self.spans}
+
+        assert within(60, is_whole), {each.name for each in self.spans}
 
     def named(self, name: str) -> list[Span]:
         """Return the spans of a name, the earliest first."""
@@ -229,7 +269,7 @@ class Trace:
 
 
 def test_one_trace_leads_from_the_request_to_the_phases_of_the_engine(scraped: Scraped) -> None:
-    trace = Trace(scraped, JOBS)
+    trace = Trace(scraped, JOBS, last={"POST /v1/fine_tuning/jobs", "unit publish"})
     request = trace.request("POST /v1/fine_tuning/jobs")
     phases = {
         "encode": ["import", "load", "encode"],
@@ -256,13 +296,15 @@ def test_one_trace_leads_from_the_request_to_the_phases_of_the_engine(scraped: S
 
 
 def test_no_scrape_and_no_probe_is_traced(scraped: Scraped) -> None:
-    names = {each.name for each in scraped.spans}
-    assert "POST /v1/files" in names
-    assert not [name for name in names if "/metrics" in name or "/livez" in name or "fastapi" in name]
+    def names() -> set[str]:
+        return {each.name for each in tuple(scraped.spans)}
+
+    assert within(60, lambda: "POST /v1/files" in names()), names()
+    assert not [name for name in names() if "/metrics" in name or "/livez" in name or "fastapi" in name]
 
 
 def test_the_message_is_part_of_the_trace_on_both_sides_of_the_queue(scraped: Scraped) -> None:
-    trace = Trace(scraped, JOBS)
+    trace = Trace(scraped, JOBS, last={"POST /v1/fine_tuning/jobs", "unit publish"})
     request = trace.request("POST /v1/fine_tuning/jobs")
     sent = trace.named("send worker.units.encode")[0]
     assert request.span_id in above(sent, trace.spans)
@@ -274,7 +316,7 @@ def test_the_message_is_part_of_the_trace_on_both_sides_of_the_queue(scraped: Sc
 
 
 def test_a_picture_is_followed_into_its_batch(scraped: Scraped) -> None:
-    trace = Trace(scraped, PICTURES)
+    trace = Trace(scraped, PICTURES, last={"POST /v1/images/generations", "drawing"})
     request = trace.request("POST /v1/images/generations")
     [drawing] = trace.named("drawing")
     assert request.span_id in above(drawing, trace.spans)

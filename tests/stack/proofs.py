@@ -18,7 +18,7 @@ WORKERS = 2
 BUILT = "latest"
 OURS = ("api", "worker", "aside", "serve", "beat")
 NO_STAND_IN = "Grafana and the OpenTelemetry collector were not run: nothing stands in for their images."
-SCRAPE_SECONDS = 60.0
+SCRAPE_SECONDS = 180.0
 GIVEN_BACK = "preempted"
 """How an attempt ends that stopped at a checkpoint: it costs the unit nothing."""
 CONFINED = Path(__file__).with_name("confined.py")
@@ -117,10 +117,10 @@ def _scraped(stack: Stack) -> str:
     address = f"http://127.0.0.1:{stack.environment['PROMETHEUS_PORT']}/api/v1"
 
     def targets() -> list[dict[str, Any]] | None:
-        told = httpx.get(f"{address}/targets", trust_env=False).json()["data"]["activeTargets"]
+        told = httpx.get(f"{address}/targets", trust_env=False, timeout=60).json()["data"]["activeTargets"]
         return told if told and all(each["health"] == "up" for each in told) else None
 
     found = training.wait_for(targets, "not every target was scraped", SCRAPE_SECONDS)
-    rules = httpx.get(f"{address}/rules", trust_env=False).json()["data"]["groups"]
+    rules = httpx.get(f"{address}/rules", trust_env=False, timeout=60).json()["data"]["groups"]
     number = sum(len(group["rules"]) for group in rules)
     return f"{len(found)} targets up, {number} rules loaded"

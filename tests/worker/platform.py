@@ -130,7 +130,7 @@ class Platform:
             if file["path"].endswith(".safetensors")
         }
 
-    def until(self, found: Callable[[], ValueT | bool | None], *, seconds: float = 240.0) -> ValueT:
+    def until(self, found: Callable[[], ValueT | bool | None], *, seconds: float = 600.0) -> ValueT:
         """Wait until something is found, and return it."""
         deadline = time.monotonic() + seconds
         while True:
@@ -159,7 +159,7 @@ class Platform:
             process.terminate()
         for process in self.processes:
             try:
-                process.wait(20)
+                process.wait(90)  # some write a checkpoint, and tell the last of their spans
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

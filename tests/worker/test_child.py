@@ -14,6 +14,7 @@ from worker.child import ROOT, Child, environment
 from worker.lease import Lease, Order
 from worker.outcome import failure, without_secrets
 
+PATIENCE = 30.0  # seconds; less than the scripts sleep
 STOPS_WELL = """
 import json, signal, sys, time
 def stop(*_):
@@ -72,14 +73,14 @@ def lease(**changes: object) -> Lease:
         "wish": lambda: Order.go_on,
         "seconds": 0.6,
         "draining": threading.Event(),
-        "grace": 5.0,
+        "grace": PATIENCE,
     }
     return Lease(**(arguments | changes))  # type: ignore[arg-type]  # a dict of changes has no types of its own
 
 
 def test_lines_are_heard_in_order_and_other_output_is_passed_over(tmp_path: Path) -> None:
     child = start(tmp_path, """print('{"type": "a"}\\nnoise\\n[1]\\n{"type": "b"}')""")
-    lines, more = child.hear(5)
+    lines, more = child.hear(PATIENCE)
     assert [line["type"] for line in lines] == ["a", "b"]
     assert not more
     ending = child.wait()
@@ -104,7 +105,7 @@ def test_a_child_that_does_not_stop_is_killed_with_its_group_after_the_grace(tmp
         pids = first_line(child)["pids"]
         held.guard(child)
         assert child.wait().signal == signal.SIGKILL
-    assert within(2, lambda: all(gone(pid) for pid in pids))  # type: ignore[attr-defined]  # JSON
+    assert within(PATIENCE, lambda: all(gone(pid) for pid in pids))  # type: ignore[attr-defined]  # JSON
 
 
 def test_a_renewal_that_touches_no_row_kills_the_whole_group(tmp_path: Path) -> None:
@@ -114,7 +115,7 @@ def test_a_renewal_that_touches_no_row_kills_the_whole_group(tmp_path: Path) -> 
         held.guard(child)
         assert child.wait().signal == signal.SIGKILL
         assert held.order is Order.lost
-    assert within(2, lambda: all(gone(pid) for pid in pids))  # type: ignore[attr-defined]  # JSON
+    assert within(PATIENCE, lambda: all(gone(pid) for pid in pids))  # type: ignore[attr-defined]  # JSON
 
 
 def test_a_graver_order_stands() -> None:
@@ -142,7 +143,7 @@ def test_a_child_dies_with_its_killed_supervisor(tmp_path: Path) -> None:
         pids = [int(pid) for pid in supervisor.stdout.readline().split()]
         assert len(pids) == 3
         supervisor.kill()
-    assert within(3, lambda: all(gone(pid) for pid in pids))
+    assert within(PATIENCE, lambda: all(gone(pid) for pid in pids))
 
 
 def test_killing_the_leash_alone_takes_the_child_along(tmp_path: Path) -> None:
@@ -151,7 +152,7 @@ def test_killing_the_leash_alone_takes_the_child_along(tmp_path: Path) -> None:
     os.kill(child.pid, signal.SIGKILL)
     ending = child.wait()
     assert ending.signal == signal.SIGKILL
-    assert within(3, lambda: all(gone(pid) for pid in pids))  # type: ignore[attr-defined]  # JSON
+    assert within(PATIENCE, lambda: all(gone(pid) for pid in pids))  # type: ignore[attr-defined]  # JSON
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from core.db import transaction
 from core.models import Attempt, DatasetState, JobState, Unit, UnitKind, UnitState
 from tests.worker.platform import Platform, archive, engine_alone, platform, weights_in
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1800)
 ROWS = 1030  # three shards of at most 512 rows
 SEED = 7
 SFT: dict[str, Any] = {
@@ -35,8 +35,15 @@ def encodes(made: Platform, job_id: str) -> list[Unit]:
         return list(session.scalars(found))
 
 
+def begun(made: Platform, job_id: str) -> Unit | None:
+    """Return the shard that was begun last, if two workers are at one each: its worker is not done soon."""
+    running = [unit for unit in encodes(made, job_id) if unit.state is UnitState.running]
+    both = len({unit.worker for unit in running}) == 2
+    return max(running, key=lambda unit: str(unit.started_at)) if both else None
+
+
 def test_a_dead_workers_shard_goes_to_the_other(tmp_path: Path) -> None:
-    with platform(tmp_path, lease_seconds="3") as made:
+    with platform(tmp_path, lease_seconds="15") as made:
         made.start("beat")
         for _ in range(2):
             made.start("units")
@@ -44,15 +51,12 @@ def test_a_dead_workers_shard_goes_to_the_other(tmp_path: Path) -> None:
         made.until(lambda: made.dataset(dataset_id).state is DatasetState.ready)
         job_id = made.submit(dataset_id, SFT, seed=SEED)
 
-        def both() -> bool:
-            held = {unit.worker for unit in encodes(made, job_id) if unit.state is UnitState.running}
-            return len(held) == 2
-
-        made.until(both)
-        lost = encodes(made, job_id)[0]
+        lost = made.until(lambda: begun(made, job_id))
         victim, _ = made.worker_of(lost)
         victim.kill()
         victim.wait()
+        [left] = [unit for unit in encodes(made, job_id) if unit.id == lost.id]
+        assert left.state is UnitState.running, "its worker was done before it was killed"
         made.until(lambda: made.job(job_id).finished_at is not None)
         job = made.job(job_id)
         assert job.state is JobState.succeeded, job.failure

@@ -13,10 +13,10 @@ from core.models import Attempt, DatasetState, JobState, Unit, UnitKind, UnitSta
 from tests.programs import program
 from tests.worker.platform import Platform, archive, engines, platform
 
-pytestmark = pytest.mark.timeout(900)  # many processes, each of which imports torch
+pytestmark = pytest.mark.timeout(1800)  # many processes, each of which imports torch
 SMALL = {"batch_size": 4, "rank": 2, "checkpoint_every": 10, "eval_samples": 1, "eval_steps": 1}
 SFT = {"type": "sft", "sft": {"hyperparameters": SMALL | {"steps": 100, "learning_rate": 1e-3}}}
-SETTINGS = {"lease_seconds": "6", "gang_seconds": "300"}
+SETTINGS = {"lease_seconds": "20", "gang_seconds": "300"}
 REST = ("--except", "train", "--queues", "default,pair")
 PAIR = ("--kinds", "train", "--queues", "pair", "--nodes", "2")
 
@@ -90,7 +90,7 @@ def alone(made: Platform, dataset_id: str) -> dict[str, str]:
     assert len({os.getpgid(each) for each in running}) == 1
     made.until(lambda: made.unit(job_id, UnitKind.train, 1).state is UnitState.succeeded)
     worker.terminate()
-    assert worker.wait(30) == 0
+    assert worker.wait(180) == 0
     return made.weights(made.unit(job_id, UnitKind.train, 1))
 
 
@@ -119,7 +119,7 @@ def test_a_gang_that_is_killed_and_stopped_gives_the_weights_of_one_that_was_not
     processes[member] = _start(made, nets[member])
     made.until(lambda: _training(made, job_id, more_than=saved))
     processes[member].terminate()
-    assert processes[member].wait(60) == 0
+    assert processes[member].wait(180) == 0
     made.until(lambda: len(_attempts(made, unit.id)) == 3)
     assert made.unit(job_id, UnitKind.train, 1).attempt == 2, "that cost no attempt"
     assert engines(below, unit.id) == [], "its leader waits for another"

@@ -21,7 +21,7 @@ from core.runs import control
 from tests.worker.platform import Platform, archive, engine_alone, engines, platform, weights_in
 from tests.worker.voting import compared, dataset_of, files_of, vote_for_the_later
 
-pytestmark = pytest.mark.timeout(900)  # many processes, each of which imports torch
+pytestmark = pytest.mark.timeout(1800)  # many processes, each of which imports torch
 SEED = 7
 SMALL = {"batch_size": 2, "rank": 2, "checkpoint_every": 10, "eval_samples": 1, "eval_steps": 1}
 SELF_PLAY = {"n_iterations": 2, "steps": 200, "learning_rate": 1e-3, "beta": 100.0, "rival_steps": 1}
@@ -37,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def made(folder: Path) -> Iterator[Platform]:
-    with platform(folder) as made:
+    with platform(folder, lease_seconds="300") as made:  # no busy machine lets one run out
         made.start("beat")
         made.start("serve")
         made.start("units")
@@ -92,14 +92,14 @@ def _through_everything(made: Platform, job_id: str) -> str:
     worker, folder = made.worker_of(_training(made, job_id, 2, more_than=0))
     worker.kill()
     worker.wait()
-    made.until(lambda: not engines(folder), seconds=5)
+    made.until(lambda: not engines(folder), seconds=60)
     assert made.unit(job_id, UnitKind.train, 2).state is UnitState.running
     made.start("units")
 
     # The worker is asked to end: it writes a checkpoint, gives the unit back, and costs no attempt.
     worker, folder = made.worker_of(_training(made, job_id, 2, more_than=_steps(made, job_id, 2)))
     worker.terminate()
-    assert worker.wait(30) == 0
+    assert worker.wait(180) == 0
     assert engines(folder) == []
     assert made.unit(job_id, UnitKind.train, 2).attempt in (1, 2)  # the other worker may have it already
 
@@ -248,8 +248,8 @@ def test_cancel_kills_the_training_process(made: Platform, dataset_id: str, job_
     _training(made, endless, 1, more_than=0)
     with transaction(made.database) as session:
         control.cancel_job(session, project_id=DEFAULT_PROJECT, job_id=endless)
-    made.until(lambda: made.job(endless).state is JobState.cancelled, seconds=10)
-    made.until(lambda: not engines(made.settings.state), seconds=5)
+    made.until(lambda: made.job(endless).state is JobState.cancelled, seconds=120)
+    made.until(lambda: not engines(made.settings.state), seconds=60)
     assert made.unit(endless, UnitKind.train, 1).state is UnitState.cancelled
 
 

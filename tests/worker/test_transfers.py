@@ -35,7 +35,7 @@ from spin_engine.transfers import lora
 from spin_engine.weights import ADAPTER_FILE
 from tests.worker.platform import Platform, archive, platform
 
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = pytest.mark.timeout(1800)
 RANK = 2
 KINDS = f"{UnitKind.ingest},{UnitKind.export},{UnitKind.import_}"
 ONE_STEP: dict[str, Any] = {
@@ -104,7 +104,7 @@ def ended(made: Platform, import_id: str) -> ModelImport:
             row = session.get_one(ModelImport, import_id)
             return row if row.state is not TransferState.pending else None
 
-    return made.until(look, seconds=400)
+    return made.until(look)
 
 
 def exported(made: Platform, model: str, form: ExportFormat) -> bytes:
@@ -116,7 +116,7 @@ def exported(made: Platform, model: str, form: ExportFormat) -> bytes:
             row = session.get_one(ModelExport, export_id)
             return row if row.state is not TransferState.pending else None
 
-    row = made.until(look, seconds=400)
+    row = made.until(look)
     assert row.state is TransferState.ready, row.failure
     assert row.key is not None
     with made.store.open(row.key) as stream:
@@ -182,4 +182,4 @@ def test_a_lora_comes_in_is_trained_on_and_goes_out_again(tmp_path: Path) -> Non
                 assert session.get(Model, refused.model_id) is None
                 unit = session.scalars(select(Unit).where(Unit.transfer_id == import_id)).one()
                 assert unit.attempt == 1
-        made.until(lambda: made.job(job_id).state is JobState.succeeded, seconds=400)
+        made.until(lambda: made.job(job_id).state is JobState.succeeded)

@@ -57,7 +57,7 @@ def test_what_is_owed_is_sent_in_its_order_and_signed(place: Workplace) -> None:
             happen(place, number)
         running = threading.Thread(target=tell, args=(place,))
         running.start()
-        done = within(10, lambda: states(place, endpoint_id) == [DeliveryState.succeeded] * 3)
+        done = within(60, lambda: states(place, endpoint_id) == [DeliveryState.succeeded] * 3)
         place.draining.set()
         running.join()
     assert done, states(place, endpoint_id)
