@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from opentelemetry.trace import SpanKind
-from sqlalchemy import Engine, create_engine, event, update
+from sqlalchemy import Engine, ExceptionContext, create_engine, event, update
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.clock import database_now
@@ -20,6 +21,7 @@ BUSY_MILLISECONDS = 30_000
 LOOKS = "spindle_looks"
 NOWHERE: Mapping[str, Mapping[str, str]] = {}
 POSTGRES_OPTIONS = "-c lock_timeout=10s -c statement_timeout=60s -c idle_in_transaction_session_timeout=10s"
+IDLE_IN_TRANSACTION = "25P03"  # the SQLSTATE of what that last limit ends
 
 
 def engine_for(url: str) -> Engine:
@@ -31,7 +33,7 @@ def engine_for(url: str) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_immediate)
         return engine
-    return create_engine(
+    engine = create_engine(
         url,
         pool_size=10,
         max_overflow=20,
@@ -39,6 +41,19 @@ def engine_for(url: str) -> Engine:
         pool_pre_ping=True,
         connect_args={"options": POSTGRES_OPTIONS},
     )
+    event.listen(engine, "handle_error", _told_as_away)
+    return engine
+
+
+def _told_as_away(context: ExceptionContext) -> Exception | None:
+    """Tell of a session that PostgreSQL ended, since its process stood still, as of any other that broke.
+
+    The driver calls it an internal error, after which nobody would try again.
+    """
+    ended = context.original_exception
+    if getattr(ended, "sqlstate", None) != IDLE_IN_TRANSACTION:
+        return None
+    return OperationalError(context.statement, context.parameters, ended)
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

@@ -1,10 +1,12 @@
 """Transactions on both databases: what is seen, who waits, what is rung."""
 
 import threading
+import time
 
 import pytest
+from psycopg.errors import IdleInTransactionSessionTimeout
 from sqlalchemy import func, select, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from core import outbox
 from core.clock import database_now, utcnow
@@ -112,3 +114,25 @@ def test_a_client_that_is_frozen_in_a_transaction_holds_its_locks_not_for_long(d
     with transaction(database) as session:
         assert session.scalar(text("SHOW idle_in_transaction_session_timeout")) == "10s"
         assert session.scalar(text("SHOW lock_timeout")) == "10s"
+
+
+@pytest.mark.parametrize("settings", ["cluster"], indirect=True)
+def test_who_stood_still_for_too_long_lost_the_database_for_a_moment(database: Database) -> None:
+    """That is no error of its own: the API answers that it can be asked again, and workers insist."""
+    with pytest.raises(OperationalError) as ended:
+        _stand_still(database)
+    assert isinstance(ended.value.orig, IdleInTransactionSessionTimeout)
+    with transaction(database) as session:
+        assert session.scalar(text("SELECT 1")) == 1
+
+
+def _stand_still(database: Database) -> None:
+    """Do nothing in a transaction until PostgreSQL ends the session, then go on."""
+    with transaction(database) as session:
+        session.execute(text("SET LOCAL idle_in_transaction_session_timeout = '50ms'"))
+        backend = session.scalar(text("SELECT pg_backend_pid()"))
+        alive = text("SELECT count(*) FROM pg_stat_activity WHERE pid = :pid")
+        with database.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as other:
+            while other.scalar(alive, {"pid": backend}):
+                time.sleep(0.02)
+        session.execute(text("SELECT 1"))
