@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -32,6 +31,7 @@ from core.runs import claims, records, units
 from core.settings import Settings
 from core.storage.store import ObjectStore, store_for
 from core.transfers.work import export_work, import_work
+from tests.services import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -267,9 +267,7 @@ class Served(Running):
 @contextmanager
 def server_in(settings: Settings) -> Iterator[Served]:
     """Yield a server process on a migrated state folder, which is stopped at the end."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    [port] = free_ports(1)
     url = f"http://127.0.0.1:{port}"
     told = {
         "SPINDLE_STATE": str(settings.state),
@@ -290,7 +288,9 @@ def server_in(settings: Settings) -> Iterator[Served]:
         )
     database = Database(settings)
     try:
-        with httpx2.Client(base_url=url, headers={"Authorization": f"Bearer {secret}"}, timeout=30) as client:
+        with httpx2.Client(
+            base_url=url, headers={"Authorization": f"Bearer {secret}"}, timeout=120
+        ) as client:
             _wait_for(client, process)
             yield Served(
                 settings, database, store_for(settings), client, secret, url=url, process=process, log=log
@@ -299,7 +299,7 @@ def server_in(settings: Settings) -> Iterator[Served]:
         database.dispose()
         process.terminate()
         try:
-            process.wait(20)
+            process.wait(60)
         finally:
             process.kill()
 
