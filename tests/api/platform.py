@@ -88,7 +88,7 @@ class Running:
         """Open a link that an answer held, as anyone could: of this app, or of the store itself."""
         if link.startswith(self.settings.public_url):
             return self.client.get(link.removeprefix(self.settings.public_url), headers={"Authorization": ""})
-        return httpx2.get(link)
+        return httpx2.get(link, timeout=60)
 
     def upload(self, data: bytes | None = None, name: str = "pictures.zip") -> str:
         """Return the id of an uploaded file."""

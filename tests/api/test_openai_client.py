@@ -144,7 +144,7 @@ def test_pictures_can_be_links(server: Served, client: openai.OpenAI) -> None:
     assert drawn.data is not None
     link = drawn.data[0].url
     assert link is not None
-    assert httpx2.get(link).content == png(5)
+    assert httpx2.get(link, timeout=60).content == png(5)
 
 
 def test_pictures_can_be_seen_as_they_come_about(server: Served, client: openai.OpenAI) -> None:
