@@ -27,7 +27,7 @@ from core.storage.s3 import S3Store
 
 ACCESS, SECRET, BUCKET = "spindle-tests", "only-for-tests-0123456789", "spindle"
 LOOPBACK = "127.0.0.1"
-START_SECONDS = 60.0
+START_SECONDS = 180.0
 STOP_SECONDS = 15.0
 PORTS = range(12_000, 22_000, 7)  # below those that systems hand out, as are those 10000 above them
 Failures = tuple[type[Exception], ...]
