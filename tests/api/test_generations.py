@@ -215,12 +215,9 @@ def test_who_hangs_up_frees_the_place(server: Served, more: dict[str, Any]) -> N
     before, already = server.counts()["idempotency"], cancelled(server)
     for drawn_meanwhile in (False, True):
         key = {"Idempotency-Key": "gone"} if not more else {}
-        with contextlib.suppress(httpx2.ReadTimeout):
-            server.client.post(PATH, json=FOX | more, headers=key, timeout=0.5)
-        claims: list[DrawingClaim] = []
-        if drawn_meanwhile:
-            with contextlib.suppress(httpx2.ReadTimeout), serving(server, lambda *_: None) as claims:
-                server.client.post(PATH, json=FOX | more, headers=key, timeout=0.5)
+        drawer = serving(server, lambda *_: None) if drawn_meanwhile else contextlib.nullcontext([])
+        with contextlib.suppress(httpx2.ReadTimeout), drawer as claims:
+            server.client.post(PATH, json=FOX | more, headers=key, timeout=1.0)
         already += 1
         until(lambda number=already: cancelled(server) == number)
         for claim in claims:
