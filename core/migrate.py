@@ -35,6 +35,7 @@ def migrate(settings: Settings) -> None:
     try:
         schema.move(database)
         with transaction(database) as session:
+            schema.take_turns(session.connection())
             keys.bootstrap_key(session, settings)
             base_models.register_base_models(session, found)
     finally:

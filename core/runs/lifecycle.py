@@ -5,6 +5,7 @@ the same moment therefore go one after the other, and always in the order job, u
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select, update
@@ -97,7 +98,7 @@ def move(session: Session, job: Job, *, to: JobState, come_from: Sequence[JobSta
 def end(
     session: Session, job: Job, *, state: JobState, failure: dict[str, Any] | None = None, **values: Any
 ) -> None:
-    """End a job that has not ended, changing ``values`` of it."""
+    """End a job that has not ended, changing ``values`` of it; it has ended now, unless they say when."""
     open_states = [each for each in JobState if each not in JOB_ENDED]
     ended = move(
         session,
@@ -105,9 +106,8 @@ def end(
         to=state,
         come_from=open_states,
         failure=failure,
-        finished_at=utcnow(),
         pause_requested=False,
-        **values,
+        **({"finished_at": utcnow()} | values),
     )
     if ended:
         close_account(session, job)
@@ -125,11 +125,11 @@ def settle(session: Session, job: Job) -> None:
     if found.job is not None:
         units = _units_of(session, job)
         culprit = next((unit for unit in units if unit.id == found.culprit), None)
-        actual = _taken(session, job, units)
         failure = None if culprit is None else failure_of(culprit)
-        end(
-            session, job, state=found.job, failure=failure, estimate=(job.estimate or {}) | {"actual": actual}
-        )
+        now = utcnow()
+        actual = _taken(session, job, units, finished=now)
+        known = (job.estimate or {}) | {"actual": actual}
+        end(session, job, state=found.job, failure=failure, estimate=known, finished_at=now)
         return
     _make_ready(session, found)
     running = any(view.state is UnitState.running for view in views)
@@ -195,10 +195,10 @@ def _call_off(session: Session, ids: Sequence[str]) -> None:
     )
 
 
-def _taken(session: Session, job: Job, units: Sequence[Unit]) -> dict[str, Any]:
+def _taken(session: Session, job: Job, units: Sequence[Unit], *, finished: datetime) -> dict[str, Any]:
     saved = session.scalars(select(Checkpoint.files).where(Checkpoint.job_id == job.id)).all()
     shards = session.get_one(Dataset, job.dataset_id).shards or []
-    taken = estimate.taken(units, [shards, *saved], started=job.started_at, finished=utcnow())
+    taken = estimate.taken(units, [shards, *saved], started=job.started_at, finished=finished)
     used = gpu_seconds(session, job.id)
     return taken | ({"gpu_seconds": round(used, 1)} if used else {})
 

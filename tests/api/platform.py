@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -32,8 +31,10 @@ from core.runs import claims, records, units
 from core.settings import Settings
 from core.storage.store import ObjectStore, store_for
 from core.transfers.work import export_work, import_work
+from tests.services import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
+START_SECONDS = 180.0
 
 
 def png(shade: int = 0, side: int = 16) -> bytes:
@@ -88,7 +89,7 @@ class Running:
         """Open a link that an answer held, as anyone could: of this app, or of the store itself."""
         if link.startswith(self.settings.public_url):
             return self.client.get(link.removeprefix(self.settings.public_url), headers={"Authorization": ""})
-        return httpx2.get(link)
+        return httpx2.get(link, timeout=60)
 
     def upload(self, data: bytes | None = None, name: str = "pictures.zip") -> str:
         """Return the id of an uploaded file."""
@@ -267,9 +268,7 @@ class Served(Running):
 @contextmanager
 def server_in(settings: Settings) -> Iterator[Served]:
     """Yield a server process on a migrated state folder, which is stopped at the end."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    [port] = free_ports(1)
     url = f"http://127.0.0.1:{port}"
     told = {
         "SPINDLE_STATE": str(settings.state),
@@ -290,7 +289,9 @@ def server_in(settings: Settings) -> Iterator[Served]:
         )
     database = Database(settings)
     try:
-        with httpx2.Client(base_url=url, headers={"Authorization": f"Bearer {secret}"}, timeout=30) as client:
+        with httpx2.Client(
+            base_url=url, headers={"Authorization": f"Bearer {secret}"}, timeout=120
+        ) as client:
             _wait_for(client, process)
             yield Served(
                 settings, database, store_for(settings), client, secret, url=url, process=process, log=log
@@ -299,13 +300,14 @@ def server_in(settings: Settings) -> Iterator[Served]:
         database.dispose()
         process.terminate()
         try:
-            process.wait(20)
+            process.wait(60)
         finally:
             process.kill()
 
 
 def _wait_for(client: httpx2.Client, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(600):
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
         assert process.poll() is None, "the server died at its start"
         try:
             client.get("/livez")
@@ -313,7 +315,7 @@ def _wait_for(client: httpx2.Client, process: subprocess.Popen[bytes]) -> None:
             time.sleep(0.1)
         else:
             return
-    raise AssertionError("the server did not answer within a minute")
+    raise AssertionError(f"the server did not answer within {START_SECONDS:.0f} seconds")
 
 
 @contextmanager

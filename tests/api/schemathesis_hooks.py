@@ -8,7 +8,7 @@ import schemathesis
 
 OWN = "SPINDLE_TEST_KEY_ID"
 LONGEST = 200
-TO_DRAW = 25.0  # seconds
+TO_DRAW = 60.0  # seconds
 
 
 @schemathesis.hook

@@ -17,13 +17,13 @@ GET = b"GET / HTTP/1.1\r\nHost: x\r\n"
 class Quick(ImpatientConnection):
     """With less time than tests have."""
 
-    head_seconds = 0.2
+    head_seconds = 0.6
 
 
 async def app(scope: Any, _receive: Any, send: Any) -> None:
     """Answer later than a head may come."""
     assert scope["type"] == "http"
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(0.8)
     await send({"type": "http.response.start", "status": 204, "headers": []})
     await send({"type": "http.response.body", "body": b""})
 
@@ -41,7 +41,7 @@ async def served(talk: Talk) -> bytes:
     async with listening:
         reader, writer = await asyncio.open_connection(*listening.sockets[0].getsockname())
         try:
-            return await asyncio.wait_for(talk(reader, writer), 5)
+            return await asyncio.wait_for(talk(reader, writer), 30)
         finally:
             writer.close()
 

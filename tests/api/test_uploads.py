@@ -48,7 +48,7 @@ def complete(platform: Running, upload: dict[str, Any], part_ids: list[str], **m
 def put(platform: Running, part: dict[str, Any], data: bytes) -> httpx2.Response:
     """Send bytes to a part's address as anyone could, without a key: to this app, or to the store itself."""
     if not part["url"].startswith(platform.settings.public_url):
-        return httpx2.put(part["url"], content=data, headers=part["headers"])
+        return httpx2.put(part["url"], content=data, headers=part["headers"], timeout=60)
     path = part["url"].removeprefix(platform.settings.public_url)
     return platform.client.put(path, content=data, headers=part["headers"] | {"Authorization": ""})
 

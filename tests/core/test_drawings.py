@@ -227,7 +227,7 @@ def test_other_failures_are_told_at_once(base: Database, reason: Reason) -> None
 
 def test_what_nobody_waits_for_any_more_is_not_drawn(base: Database, settings: Settings) -> None:
     drawing_id = ask(base)
-    assert claim(base, seconds=settings.drawing_timeout_seconds + 3600) is None
+    assert claim(base, seconds=settings.drawing_timeout_seconds + 86_400) is None
     drawing = row(base, drawing_id)
     assert drawing.failure == {"reason": "timeout", "message": "it was not drawn in time"}
 

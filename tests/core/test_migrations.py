@@ -118,17 +118,26 @@ def start(**variables: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=ROOT, env=kept | variables, stderr=subprocess.PIPE, text=True)
 
 
-def test_the_command_prepares_a_platform_also_when_two_run_at_once(tmp_path: Path) -> None:
+def test_the_command_prepares_a_platform_also_when_several_run_at_once(
+    empty: Settings, tmp_path: Path
+) -> None:
     models = tmp_path / "models"
     (models / "tiny").mkdir(parents=True)
     (models / "tiny" / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
-    variables = {"SPINDLE_STATE": str(tmp_path / "state"), "SPINDLE_BASE_MODELS": str(models)}
-    for process in [start(**variables), start(**variables)]:
+    settings = Settings(state=tmp_path / "state")
+    if empty.database_url.startswith("postgresql"):
+        settings = settings.model_copy(update={"database_url": empty.database_url})
+    variables = {
+        "SPINDLE_STATE": str(settings.state),
+        "SPINDLE_BASE_MODELS": str(models),
+        "SPINDLE_DATABASE_URL": settings.database_url,
+    }
+    for process in [start(**variables) for _ in range(3)]:
         _, said = process.communicate()
         assert process.returncode == 0, said
-    database = Database(Settings(state=tmp_path / "state"))
+    database = Database(settings)
     with transaction(database) as session:
-        secret = (tmp_path / "state" / "key").read_text().strip()
+        secret = (settings.state / "key").read_text().strip()
         assert keys.verify(session, secret=secret).project_id == keys.DEFAULT_PROJECT
         assert session.get(Model, "tiny") is not None
         assert len(keys.list_keys(session, project_id=keys.DEFAULT_PROJECT).items) == 1

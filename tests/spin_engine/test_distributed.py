@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +17,7 @@ from spin_engine import weights
 from spin_engine.itinerary import Look
 from spin_engine.parallel import PIECE, Processes
 from spin_engine.unit_spec import UnitSpec
+from tests.services import free_ports
 from tests.spin_engine.conftest import method, run
 from tests.spin_engine.test_trainer import tensors
 
@@ -31,9 +31,7 @@ def launch(folder: Path, *how: str, module: str | None = None, **spec: Any) -> l
     """
     folder.mkdir()
     (folder / "spec.json").write_text(UnitSpec(kind="train", out=folder / "out", **spec).model_dump_json())
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    [port] = free_ports(1)
     if module is None:
         command = [sys.executable, "-m", "spin_engine", "launch", "--processes", "2", "--port", str(port)]
     else:

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +23,7 @@ from spin_engine.metrics.clip import clip_score
 from spin_engine.reporter import Line
 from spin_engine.sampler import draw
 from spin_engine.stopping import Stop, Stopped
+from tests.services import free_ports
 from tests.spin_engine.conftest import Recorder
 from tests.spin_engine.metrics.networks import build_clip, build_head
 
@@ -151,9 +151,7 @@ def test_the_command_prints_where_the_report_lies(
 def test_two_processes_share_the_drawing(asked: dict[str, Any], tmp_path: Path) -> None:
     alone = evaluated(asked | {"images_per_prompt": 6}, tmp_path / "one")
     (tmp_path / "evaluation.yaml").write_text(yaml.safe_dump(asked | {"images_per_prompt": 6}))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    [port] = free_ports(1)
     shared = os.environ | {
         "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1", "WORLD_SIZE": "2",
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),

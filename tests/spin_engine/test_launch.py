@@ -37,7 +37,10 @@ def outcome(*ranks: Rank) -> int:
     return code
 
 
-def test_who_fails_says_why_for_those_that_lost_it(capfd: pytest.CaptureFixture[str]) -> None:
+def test_who_fails_says_why_for_those_that_lost_it(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "OTHERS_SECONDS", 60.0)  # it ends sooner: as soon as one has told why
     assert outcome(rank("raise SystemExit(76)", first=True), rank(FAILS), rank(WAITS)) == 71
     assert json.loads(capfd.readouterr().out)["message"] == "no more"
 

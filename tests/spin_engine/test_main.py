@@ -42,7 +42,8 @@ def start(folder: Path, **spec: Any) -> subprocess.Popen[str]:
     folder.mkdir(parents=True)
     (folder / "spec.json").write_text(UnitSpec(out=folder / "out", **spec).model_dump_json())
     command = [sys.executable, "-m", "spin_engine", "unit", str(folder / "spec.json")]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
+    # A small pipe: it cannot run far ahead of who reads what it tells.
+    return subprocess.Popen(command, stdout=subprocess.PIPE, pipesize=4096, text=True, env=ENVIRONMENT)
 
 
 def hit(child: subprocess.Popen[str], number: signal.Signals) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 import io
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from PIL import Image
 
 from spin_engine.families.loader import load
 from spin_engine.sampler import draw
-from spin_engine.serve import serve
+from spin_engine.serve import Show, serve
 from spin_engine.serving import drawing as serving
 from spin_engine.serving.drawing import moments
 from tests.tiny import SIDE, build_pipeline
@@ -266,9 +266,11 @@ class Pipe(io.StringIO):
         return super().write(text)
 
 
-def test_what_is_cancelled_leaves_its_batch_and_the_others_stay_the_same(base: Path, tmp_path: Path) -> None:
-    """The first look at a picture is the sign to cancel its neighbour, while both are drawn."""
-    seen = threading.Event()
+def test_what_is_cancelled_leaves_its_batch_and_the_others_stay_the_same(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first look at a picture is the sign to cancel its neighbour; the next step waits for that."""
+    seen, read = threading.Event(), threading.Event()
 
     def lines() -> Iterator[str]:
         yield batch(
@@ -279,7 +281,14 @@ def test_what_is_cancelled_leaves_its_batch_and_the_others_stay_the_same(base: P
         )
         seen.wait(20)
         yield '{"cancel": ["b", "unknown"]}\n'
+        read.set()
 
+    def unwanted(show: Show) -> Collection[str]:
+        if seen.is_set():
+            read.wait(20)
+        return show.answers.unwanted
+
+    monkeypatch.setattr(Show, "unwanted", unwanted)
     stdout = Pipe(lambda line: seen.set() if line.get("type") == "partial" else None)
     serve(lines(), stdout)  # type: ignore[arg-type]  # what can be iterated is enough
     found = {

@@ -20,6 +20,11 @@ def started(code: str) -> subprocess.Popen[bytes]:
     return process
 
 
+def ignores(pid: int, signum: int) -> bool:
+    told = subprocess.check_output(["ps", "-o", "ignored=", "-p", str(pid)], text=True)
+    return bool(int(told, 16) >> signum - 1 & 1)
+
+
 def test_the_watch_ends_those_on_its_list_when_the_pipe_closes_and_no_others() -> None:
     listed, dropped = started(MEEK), started(MEEK)
     watch = subprocess.Popen([sys.executable, "-m", "spindle.watch"], stdin=subprocess.PIPE)
@@ -39,7 +44,10 @@ def test_the_watch_itself_is_not_stopped_by_a_signal() -> None:
     assert watch.stdin is not None
     watch.stdin.write(f"+{listed.pid}\n".encode())
     watch.stdin.flush()
-    time.sleep(0.5)  # until it has set its handlers
+    deadline = time.monotonic() + 30
+    while not ignores(watch.pid, signal.SIGTERM):  # after SIGINT
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
     watch.send_signal(signal.SIGTERM)
     watch.send_signal(signal.SIGINT)
     watch.stdin.close()
