@@ -241,6 +241,27 @@ def test_an_upload_that_is_cancelled_while_it_begins_is_cancelled_at_the_server(
     expect(tab.locator("#toasts")).to_contain_text("early.zip is not sent.")
 
 
+def test_an_upload_whose_first_answer_is_lost_is_begun_once(looker: Looker) -> None:
+    looker.forgive("ERR_FAILED")
+    tab = looker.tab()
+    begun: list[str] = []
+
+    def lose_the_first(route: Route) -> None:
+        answer = route.fetch()
+        begun.append(answer.json()["id"])
+        if len(begun) == 1:
+            route.abort()
+        else:
+            route.fulfill(response=answer)
+
+    tab.route("**/v1/uploads", lose_the_first)
+    tab.goto("/datasets")
+    drop(tab, [("asked-twice.zip", zipped(cut(3)))])
+    expect(tab.locator("#uploads li")).to_contain_text("It has arrived")
+    assert len(begun) == 2
+    assert len(set(begun)) == 1
+
+
 def test_two_datasets_are_compared_and_one_is_deleted(tab: Page, site: Served) -> None:
     dataset(site, "twin", cut(5))
     made = dataset(site, "twin", cut(8))

@@ -15,6 +15,7 @@ from core.ingest.dataset import ingest
 from core.ingest.limits import BadArchive
 from tests.hostile.corpus import CORPUS
 from tests.hostile.packing import LIMITS, made
+from tests.memory import peak, resident
 
 MEMORY = 1 << 30
 SECONDS = 120
@@ -46,19 +47,6 @@ def main(folder: Path) -> None:
         }
         print(json.dumps(told), flush=True)
         shutil.rmtree(folder / "out", ignore_errors=True)
-
-
-def resident() -> int:
-    """Return the memory that the process holds, and begin to watch its peak anew."""
-    Path("/proc/self/clear_refs").write_text("5")
-    return peak()
-
-
-def peak() -> int:
-    """Return the most that the process held since then, in bytes."""
-    status = Path("/proc/self/status").read_text()
-    [line] = [line for line in status.splitlines() if line.startswith("VmHWM")]
-    return int(line.split()[1]) << 10
 
 
 if __name__ == "__main__":

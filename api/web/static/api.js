@@ -9,10 +9,13 @@ export class Problem extends Error {
   }
 }
 
+/** A key under which a POST may be sent again: what it does is done once. */
+export const onceKey = () => crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}`; // A page without TLS has no randomUUID.
+
 /** Send one request and return the JSON of its answer; throws a Problem, also when nobody answers. */
 export async function call(method, path, body, { signal, headers = {} } = {}) {
   const sent = { method, signal, headers: { Accept: "application/json", ...headers } };
-  if (method === "POST") sent.headers["Idempotency-Key"] ??= crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}`;
+  if (method === "POST") sent.headers["Idempotency-Key"] ??= onceKey();
   if (body instanceof FormData || body instanceof Blob) sent.body = body;
   else if (body !== undefined) {
     sent.headers["Content-Type"] = "application/json";

@@ -1,6 +1,6 @@
 // One file on its way, in parts of a few MB. The server keeps what has arrived, so that a lost connection or a reload
 // undoes nothing: a part that is there already, by its sha256, is not sent again.
-import { call, Problem } from "./api.js";
+import { call, onceKey, Problem } from "./api.js";
 import { patiently, postPart } from "./patience.js";
 import { sha256 } from "./sha256.js";
 
@@ -116,7 +116,8 @@ export class Upload {
       if (found?.bytes === this.blob.size && (found.status === "pending" || found.file)) return found;
     }
     const body = { filename: this.name, purpose: "fine-tune", bytes: this.blob.size, mime_type: this.blob.type || "application/octet-stream" };
-    const made = await this.patiently(() => call("POST", "/v1/uploads", body)); // Not aborted: its id is needed to cancel it.
+    const headers = { "Idempotency-Key": onceKey() }; // Where the answer was lost, it is given again: no second upload.
+    const made = await this.patiently(() => call("POST", "/v1/uploads", body, { headers })); // Not aborted: its id is needed to cancel it.
     this.id = made.id;
     this.keep(Date.now());
     return made;
