@@ -35,8 +35,8 @@ setup: $(VENV)/.installed  ## Make .venv with everything, from constraints.txt.
 demo: setup  ## Upload pictures, fine-tune by SFT and by self-play, write demo-report.html (15 minutes).
 	$(BIN)/spindle demo --out demo-report.html
 
-test: setup  ## Run the whole test suite: a process a core, and two more, because many tests wait.
-	$(BIN)/python -m pytest -n $$($(BIN)/python -c 'import os; print((os.cpu_count() or 1) + 2)') --dist worksteal
+test: setup  ## Run the whole test suite: a process a core, and one more, because many tests wait.
+	$(BIN)/python -m pytest -n $$($(BIN)/python -c 'import os; print((os.cpu_count() or 1) + 1)') --dist worksteal
 
 chaos: setup  ## Break a real stack at N seeded moments and check that nothing was lost (SEED=1 N=200).
 	$(BIN)/python -m tests.chaos --seed $(SEED) --faults $(N)
