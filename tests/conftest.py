@@ -7,10 +7,8 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 
-import psycopg
 import pytest
 import redis
 from hypothesis import HealthCheck
@@ -21,12 +19,12 @@ from core.db import Database, transaction
 from core.logs import StderrHandler
 from core.settings import Settings
 from core.storage.store import ObjectStore, store_for
+from tests.databases import create_database, database_like
 from tests.services import postgres_server, redis_server, seaweedfs
 
 TEMPLATE = "spindle_template"
 PROFILES = ("embedded", "cluster")
 free_queues = deque(range(1, 16))  # Redis has 16 databases; the first is for tests without a cluster
-names = count(1)
 ROOT = Path(__file__).resolve().parents[1]
 # Minutes each, some of them on one set-up: first, so that no other process steals a part of one at the end.
 LONG = (
@@ -123,17 +121,12 @@ class Servers:
         store.prepare()
         for key in list(store.list("")):
             store.delete(key)
-        name = f"spindle_{next(names)}"
-        create_database(self.postgres, name, template=template)
-        try:
-            with self._queue() as queue:
-                yield {
-                    "database_url": self.postgres.format(database=name),
-                    "broker_url": queue,
-                    "store_url": objects,
-                }
-        finally:
-            drop_database(self.postgres, name)
+        with self._queue() as queue, database_like(self.postgres, template) as name:
+            yield {
+                "database_url": self.postgres.format(database=name),
+                "broker_url": queue,
+                "store_url": objects,
+            }
 
     @contextmanager
     def _queue(self) -> Iterator[str]:
@@ -183,18 +176,6 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
     """An object store of each kind; the S3 one is shared, so that keys need names of their own."""
     url = request.getfixturevalue("seaweedfs_url") if request.param == "seaweedfs" else ""
     return store_for(Settings(state=tmp_path / "state", store_url=url))
-
-
-def create_database(url: str, name: str, *, template: str) -> None:
-    """Make a database in PostgreSQL."""
-    with psycopg.connect(url.format(database="postgres"), autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
-
-
-def drop_database(url: str, name: str) -> None:
-    """Remove a database from PostgreSQL, and who is connected to it."""
-    with psycopg.connect(url.format(database="postgres"), autocommit=True) as connection:
-        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 def _migrate(settings: Settings) -> None:

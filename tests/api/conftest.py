@@ -12,7 +12,8 @@ import pytest
 from core.migrate import migrate
 from core.settings import Settings
 from tests.api.platform import Running, Served, platform_in, server_in
-from tests.conftest import PROFILES, Servers, create_database
+from tests.conftest import PROFILES, Servers
+from tests.databases import create_database
 
 TEMPLATE = "spindle_api_template"
 DEFAULTS = {

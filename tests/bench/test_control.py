@@ -10,7 +10,7 @@ from bench.filled import fill
 from bench.plans import long_reads
 from core.db import Database
 from core.settings import Settings
-from tests.conftest import create_database
+from tests.databases import create_database
 
 
 def test_every_request_is_timed_in_both_and_claimers_never_meet(postgres_url: str, tmp_path: Path) -> None:

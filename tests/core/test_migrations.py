@@ -15,7 +15,7 @@ from core import keys, migrate, schema
 from core.db import Database, transaction
 from core.models import Base, Blob, Model, Project
 from core.settings import Settings
-from tests.conftest import create_database
+from tests.databases import create_database
 
 ROOT = Path(__file__).resolve().parents[2]
 names = count(1)

@@ -25,7 +25,7 @@ from core.models import (
 )
 from core.runs import control, units
 from core.settings import Settings
-from tests.conftest import TEMPLATE, create_database, drop_database
+from tests.conftest import TEMPLATE
 from tests.core.runs.making import (
     PROJECT,
     claim_next,
@@ -37,6 +37,7 @@ from tests.core.runs.making import (
     succeed,
     units_of,
 )
+from tests.databases import create_database, drop_database
 from tests.deploy.release import render, scenario
 
 Ask = Callable[[str], int]

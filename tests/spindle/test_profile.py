@@ -12,7 +12,8 @@ from spindle.client import Spindle
 from spindle.errors import SpindleError
 from spindle.profile import Profile, check_cluster
 from spindle.running import temporary
-from tests.conftest import Servers, create_database, drop_database
+from tests.conftest import Servers
+from tests.databases import create_database, drop_database
 
 EMPTY = "spindle_up_cluster"
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from core import schema
 from core.db import Database
 from core.settings import Settings
-from tests.conftest import create_database
 from tests.core.upgrade.life import after_the_migration, before_the_migration
 from tests.core.upgrade.recording import Step, recorded, replay, write
+from tests.databases import create_database
 from tests.services import postgres_server
 
 

@@ -14,8 +14,8 @@ from sqlalchemy import event
 from core import schema
 from core.db import Database
 from core.settings import Settings
-from tests.conftest import create_database, drop_database
 from tests.core.upgrade.expanding import taken
+from tests.databases import create_database, drop_database
 
 MARKER = "CONTRACTS"
 

@@ -14,8 +14,8 @@ from sqlalchemy import text
 from core import schema
 from core.db import Database
 from core.settings import Settings
-from tests.conftest import create_database, drop_database
 from tests.core.upgrade.recording import MIGRATE, Differs, Step, read, replay
+from tests.databases import create_database, drop_database
 
 PREVIOUS = "0013"
 """The revision of the last release: its processes may run while this version is rolled out."""
