@@ -103,6 +103,7 @@ def _ended(session: Session, comparison_id: str) -> Sequence[Any]:
             ComparisonPicture.state == PictureState.asked,
             Drawing.state.is_(None) | Drawing.state.not_in(OPEN),
         )
+        .order_by(ComparisonPicture.drawing_id)  # the failure that is told of is the first one
     )
     return session.execute(ended).all()
 
